@@ -1,0 +1,87 @@
+// Package mmapfile maps whole files read-only into memory.
+//
+// A mapped slice is valid until Close. It never escapes the packages that own the file: their public
+// methods either copy or say in their documentation how long a slice lives. Files are immutable by
+// contract (see index), because truncating a mapped file would turn reads into faults.
+package mmapfile
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync/atomic"
+)
+
+// ErrClosed is returned by Close on a file that was closed before.
+var ErrClosed = errors.New("mmapfile: closed")
+
+// File is one mapped file. Bytes is safe for concurrent use; Close is not safe beside readers of the
+// slice, so owners count their readers.
+type File struct {
+	name   string
+	data   []byte
+	mapped bool // false for empty files and for targets without mmap, whose data is on the heap
+	closed atomic.Bool
+}
+
+// Open maps the file at path. The error names the path. An empty file gives an empty slice.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("mmapfile: %w", err)
+	}
+	defer f.Close() // the mapping outlives the descriptor
+	return Map(f)
+}
+
+// Map maps an open file; the caller may close f afterwards.
+func Map(f *os.File) (*File, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("mmapfile: %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("mmapfile: %s: not a regular file", f.Name())
+	}
+	size := st.Size()
+	if size == 0 {
+		return &File{name: f.Name()}, nil
+	}
+	if size < 0 || size > math.MaxInt {
+		return nil, fmt.Errorf("mmapfile: %s: %d bytes do not fit in the address space", f.Name(), size)
+	}
+	data, mapped, err := mapFile(f, int(size))
+	if err != nil {
+		return nil, fmt.Errorf("mmapfile: map %s (%d bytes): %w", f.Name(), size, err)
+	}
+	return &File{name: f.Name(), data: data, mapped: mapped}, nil
+}
+
+// Bytes returns the file's content. Writing to it faults. It is nil after Close.
+func (f *File) Bytes() []byte {
+	if f.closed.Load() {
+		return nil
+	}
+	return f.data
+}
+
+// Name returns the path that the file was opened with.
+func (f *File) Name() string { return f.name }
+
+// Close unmaps the file. Slices taken from Bytes must not be used afterwards.
+func (f *File) Close() error {
+	if f.closed.Swap(true) {
+		return fmt.Errorf("%s: %w", f.name, ErrClosed)
+	}
+	if !f.mapped {
+		f.data = nil
+		return nil
+	}
+	data := f.data
+	f.data = nil
+	if err := unmapFile(data); err != nil {
+		return fmt.Errorf("mmapfile: unmap %s: %w", f.name, err)
+	}
+	return nil
+}

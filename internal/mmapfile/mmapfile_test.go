@@ -1,0 +1,52 @@
+package mmapfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOpenMapsContent(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	want := []byte("late interaction")
+	require.NoError(t, os.WriteFile(p, want, 0o600))
+	f, err := Open(p)
+	require.NoError(t, err)
+	require.Equal(t, want, f.Bytes())
+	require.Equal(t, p, f.Name())
+	require.NoError(t, f.Close())
+	require.Nil(t, f.Bytes())
+	require.ErrorIs(t, f.Close(), ErrClosed)
+}
+
+func TestOpenEmptyFile(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(p, nil, 0o600))
+	f, err := Open(p)
+	require.NoError(t, err)
+	require.Empty(t, f.Bytes())
+	require.NoError(t, f.Close())
+}
+
+func TestOpenErrorsNameThePath(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "absent")
+	_, err := Open(p)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, p)
+	_, err = Open(t.TempDir())
+	require.ErrorContains(t, err, "not a regular file")
+}
+
+func TestMappingOutlivesRemoval(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(p, []byte("kept"), 0o600))
+	f, err := Open(p)
+	require.NoError(t, err)
+	if err := os.Remove(p); err != nil {
+		t.Skipf("this system does not remove mapped files: %v", err)
+	}
+	require.Equal(t, "kept", string(f.Bytes()))
+	require.NoError(t, f.Close())
+}

@@ -1,0 +1,16 @@
+//go:build unix
+
+package mmapfile
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func mapFile(f *os.File, size int) ([]byte, bool, error) {
+	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	return b, true, err
+}
+
+func unmapFile(b []byte) error { return unix.Munmap(b) }
