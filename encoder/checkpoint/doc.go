@@ -1,0 +1,20 @@
+// Package checkpoint reads model directories: the weights (safetensors), the configuration, the tokenizer, and
+// the retrieval settings that tell how texts become token vectors.
+//
+// Three layouts are understood. A plain Hugging Face directory has a backbone only: no markers, no projection,
+// no query expansion. A PyLate directory lists its modules in modules.json and keeps projections in folders
+// such as 1_Dense. A Stanford (colbert-ai) directory carries artifact.metadata and the projection linear.weight
+// beside the backbone's weights.
+//
+//	c, err := checkpoint.Open("/models/colbertv2.0")
+//	defer c.Close()
+//	w, ok := c.Tensors.Tensor(c.Prefix + "embeddings.word_embeddings.weight")
+//	rows := w.Float32s(nil)
+//
+// Weight files are mapped, not read: opening a checkpoint touches their headers only. A Tensor's Data is that
+// mapped memory and is valid until Close. Everything in these files is checked before use: a hostile or
+// truncated file gives ErrCorrupt with the file and the field, never a panic or a large allocation.
+//
+// Caveats: weights in PyTorch's pickle format (pytorch_model.bin) give ErrUnsupported; files must not be
+// changed while they are mapped.
+package checkpoint
