@@ -1,0 +1,30 @@
+package kernel
+
+// Without assembly every level is the generic one.
+
+func maxPanel(_ isa, acc *[panelCols]float32, panel []float32, w int, doc []float32, rows, dim int) {
+	maxPanelGeneric(acc, panel, w, doc, rows, dim)
+}
+
+func gemm(_ isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Epilogue) {
+	gemmGeneric(p, c, ldc, a, lda, m, e)
+}
+
+func argMax(_ isa, p *Packed, idx []uint32, score []float32, a []float32, lda, m int) {
+	argMaxGeneric(p, idx, score, a, lda, m)
+}
+
+func softmax(_ isa, x []float32)              { softmaxGeneric(x) }
+func geluSlice(_ isa, x []float32)            { geluSliceGeneric(x) }
+func dot(_ isa, a, b []float32) float32       { return dotGeneric(a, b) }
+func scale(_ isa, x []float32, s float32)     { scaleGeneric(x, s) }
+func f16ToF32(_ isa, d []float32, s []uint16) { f16ToF32Generic(d, s) }
+func f32ToF16(_ isa, d []uint16, s []float32) { f32ToF16Generic(d, s) }
+func maxU32(_ isa, x []uint32) uint32         { return maxU32Generic(x) }
+func interactU8(_ isa, t []uint8, lanes int, codes []uint32) uint32 {
+	return interactU8Generic(t, lanes, codes)
+}
+
+func layerNorm(_ isa, dst, x, gamma, beta []float32, eps float32) {
+	layerNormGeneric(dst, x, gamma, beta, eps)
+}

@@ -1,0 +1,34 @@
+// Package kernel holds the numeric kernels of golbert: late-interaction scoring, matrix products with packed
+// weights, and the element-wise functions of a transformer. Every kernel has a pure-Go reference and, on
+// amd64, generated AVX2 and AVX-512 assembly (see _asm); the build tag noasm leaves the assembly out.
+//
+// # Dispatch
+//
+// ISA names the instruction set in use: "avx512" (AVX-512 F, BW, DQ and VL), "avx2" (AVX2, FMA and F16C) or
+// "generic". The best one that the processor and the operating system support is chosen when the program
+// starts. The environment variable GOLBERT_SIMD overrides it with one of these names; a set that is not
+// available falls back to the best available one below it, and an unknown value is ignored.
+//
+// # Numerics
+//
+// Results are deterministic: on one machine and one ISA the same input gives the same bits, whatever the
+// number of goroutines and wherever the buffers lie. Every element of a matrix product and every inner product
+// inside MaxSim is one chain of fused multiply-adds in ascending order of the inner dimension, so AVX2 and AVX-512
+// agree in every bit there; the generic code may round the product as well, and differs from them by at most
+// dim * 2^-23 * sum_k |a_k*b_k|. Dot, Normalize, LayerNorm and Softmax sum in an order that depends on the ISA; the
+// same bound holds.
+//
+// NaN: a NaN inner product never wins a maximum (Query.Max gives -Inf, ArgMax gives row 0 and -Inf, when there is
+// nothing else); everywhere else NaN propagates. Reject NaN at ingest, as colbert/maxsim does.
+//
+// # Panics
+//
+// Functions here check slice lengths against the shapes they are given and panic on a mismatch: that is a
+// mistake of the calling code, never of a file or a user. No content of any slice can make a kernel read or
+// write out of range.
+//
+// # Preemption
+//
+// Assembly cannot be preempted by the Go scheduler, so every loop over assembly is blocked in Go and one call
+// stays under about 100 microseconds.
+package kernel

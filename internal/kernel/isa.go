@@ -1,0 +1,53 @@
+package kernel
+
+import "os"
+
+// isa is a level of vector instructions; higher levels include the lower ones.
+type isa uint8
+
+const (
+	isaGeneric isa = iota
+	isaAVX2        // AVX2, FMA, F16C
+	isaAVX512      // AVX-512 F, BW, DQ, VL on top of AVX2
+)
+
+// EnvSIMD is the environment variable that overrides the choice of instruction set; see the package comment.
+const EnvSIMD = "GOLBERT_SIMD"
+
+// impl is one row of the table of implementations: every primitive has a function that takes the level as its
+// first argument, and tests and benchmarks run through the levels that are available.
+type impl struct {
+	Name      string
+	ISA       isa
+	Available bool
+}
+
+// impls lists the implementations from the slowest to the fastest.
+var impls = []impl{
+	{"generic", isaGeneric, true},
+	{"avx2", isaAVX2, hasAVX2()},
+	{"avx512", isaAVX512, hasAVX512()},
+}
+
+// active is the level that the exported functions use.
+var active = chooseISA(os.Getenv(EnvSIMD))
+
+// ISA names the selected instruction set: "avx512", "avx2" or "generic".
+func ISA() string { return impls[active].Name }
+
+// chooseISA returns the best available level, or the best available one not above the one named.
+func chooseISA(name string) isa {
+	limit := isaAVX512
+	for _, im := range impls {
+		if im.Name == name {
+			limit = im.ISA
+		}
+	}
+	best := isaGeneric
+	for _, im := range impls {
+		if im.Available && im.ISA <= limit {
+			best = im.ISA
+		}
+	}
+	return best
+}

@@ -1,0 +1,125 @@
+package kernel
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Packed is a matrix W of n rows and k columns, stored for products A * W^T: W's rows are grouped in panels of 32 and
+// each panel is laid out as [k][32], so that the inner loop reads it as one stream. Rows that fill up the last panel
+// are zero. A Packed is safe for concurrent use except for Repack and RepackT. The zero value is empty and may be
+// repacked.
+type Packed struct {
+	data []float32
+	n, k int
+}
+
+// Pack packs a copy of w, n x k row-major (the layout of a Linear layer's weight, [out][in]). It panics when the shape
+// is impossible or w is too short.
+func Pack(w []float32, n, k int) *Packed {
+	p := new(Packed)
+	p.Repack(w, n, k, k)
+	return p
+}
+
+// Repack packs another matrix, n rows of k values at stride ldw, reusing memory: for the keys of attention.
+func (p *Packed) Repack(w []float32, n, k, ldw int) {
+	if n < 0 || k <= 0 || ldw < k || (n > 0 && len(w) < (n-1)*ldw+k) {
+		panic(fmt.Sprintf("kernel: pack %d x %d at stride %d from %d values", n, k, ldw, len(w)))
+	}
+	p.resize(n, k)
+	for at := 0; at < n; at += panelCols {
+		packPanel(p.panel(at), w[at*ldw:], min(panelCols, n-at), k, ldw, panelCols)
+	}
+}
+
+// RepackT packs a matrix that is given transposed, k rows of n values at stride ldw, reusing memory: for the values of
+// attention, whose product with the probabilities has no transposition.
+func (p *Packed) RepackT(w []float32, n, k, ldw int) {
+	if n < 0 || k <= 0 || ldw < n || len(w) < (k-1)*ldw+n {
+		panic(fmt.Sprintf("kernel: pack transposed %d x %d at stride %d from %d values", k, n, ldw, len(w)))
+	}
+	p.resize(n, k)
+	for at := 0; at < n; at += panelCols {
+		panel, cols := p.panel(at), min(panelCols, n-at)
+		for i := range k {
+			dst := panel[i*panelCols : (i+1)*panelCols]
+			copy(dst, w[i*ldw+at:i*ldw+at+cols])
+			clear(dst[cols:])
+		}
+	}
+}
+
+// PackInt8 packs w, n x k row-major, with row i scaled by scale[i]: symmetric per-row quantised weights, dequantised to
+// float32.
+func PackInt8(w []int8, scale []float32, n, k int) *Packed {
+	if n < 0 || k <= 0 || len(w) < n*k || len(scale) < n {
+		panic(fmt.Sprintf("kernel: pack int8 %d x %d from %d values and %d scales", n, k, len(w), len(scale)))
+	}
+	p := new(Packed)
+	p.resize(n, k)
+	for at := 0; at < n; at += panelCols {
+		panel := p.panel(at)
+		for j := range min(panelCols, n-at) {
+			row, s := w[(at+j)*k:(at+j+1)*k], scale[at+j]
+			for i, v := range row {
+				panel[i*panelCols+j] = float32(v) * s
+			}
+		}
+	}
+	return p
+}
+
+// N returns the number of rows of W, the columns of a product.
+func (p *Packed) N() int { return p.n }
+
+// K returns the number of columns of W, the inner dimension of a product.
+func (p *Packed) K() int { return p.k }
+
+// resize makes room for an n x k matrix. The filling of the last panel is not cleared unless memory is new.
+func (p *Packed) resize(n, k int) {
+	p.n, p.k = n, k
+	p.data = alignedSlice(p.data, (n+panelCols-1)/panelCols*panelCols*k)
+}
+
+// panel returns the panel that starts with row at, [k][32].
+func (p *Packed) panel(at int) []float32 {
+	return p.data[at*p.k : (at+panelCols)*p.k]
+}
+
+// packPanel transposes rows of src (k values at stride lds) into dst, [k][w], and zeroes the lanes that are left.
+func packPanel(dst, src []float32, rows, k, lds, w int) {
+	j := 0
+	for ; j+4 <= rows; j += 4 {
+		// Four rows at a time: a cache line of dst is touched 4 times less often.
+		s0, s1, s2, s3 := src[j*lds:j*lds+k], src[(j+1)*lds:(j+1)*lds+k], src[(j+2)*lds:(j+2)*lds+k], src[(j+3)*lds:(j+3)*lds+k]
+		s1, s2, s3 = s1[:len(s0)], s2[:len(s0)], s3[:len(s0)]
+		for i := range s0 {
+			d := dst[i*w+j:]
+			d = d[:4:4]
+			d[0], d[1], d[2], d[3] = s0[i], s1[i], s2[i], s3[i]
+		}
+	}
+	for ; j < rows; j++ {
+		for i, v := range src[j*lds : j*lds+k] {
+			dst[i*w+j] = v
+		}
+	}
+	if rows < w {
+		for i := range k {
+			clear(dst[i*w+rows : (i+1)*w])
+		}
+	}
+}
+
+// alignedSlice returns n values that start on a 64-byte line, in buf's memory if it is large enough. Values that were
+// there before may still be.
+func alignedSlice(buf []float32, n int) []float32 {
+	if cap(buf) >= n {
+		return buf[:n]
+	}
+	const line = 16
+	b := make([]float32, n+line-1)
+	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % (4 * line) / 4)
+	return b[off : off+n : off+n]
+}

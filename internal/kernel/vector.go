@@ -1,0 +1,52 @@
+package kernel
+
+import "fmt"
+
+// Softmax replaces x by exp(x_i - max x) / sum_j exp(x_j - max x). -Inf becomes 0; a slice of nothing but -Inf, or one
+// with NaN or +Inf, becomes NaN. The relative error of a probability is under 1e-6, and probabilities below about 1e-38
+// are flushed to 0.
+func Softmax(x []float32) {
+	if len(x) > 0 {
+		softmax(active, x)
+	}
+}
+
+// GELUSlice replaces every x by x * Phi(x), the exact (error function) form. The absolute error is under 1e-6 for |x|
+// below 10 and under 1e-6 |x| beyond.
+func GELUSlice(x []float32) {
+	if len(x) > 0 {
+		geluSlice(active, x)
+	}
+}
+
+// LayerNorm writes (x - mean) / sqrt(variance + eps) * gamma + beta to dst, the variance being the biased one. dst may
+// be x. beta may be nil. It panics when dst, gamma or beta is shorter than x.
+func LayerNorm(dst, x, gamma, beta []float32, eps float32) {
+	layerNormAt(active, dst, x, gamma, beta, eps)
+}
+
+func layerNormAt(l isa, dst, x, gamma, beta []float32, eps float32) {
+	if len(dst) < len(x) || len(gamma) < len(x) || (beta != nil && len(beta) < len(x)) {
+		panic(fmt.Sprintf("kernel: LayerNorm of %d values into %d with %d gammas and %d betas", len(x), len(dst), len(gamma), len(beta)))
+	}
+	if len(x) > 0 {
+		layerNorm(l, dst, x, gamma, beta, eps)
+	}
+}
+
+// Dot returns the inner product of a and b. It panics when their lengths differ.
+func Dot(a, b []float32) float32 { return dotAt(active, a, b) }
+
+func dotAt(l isa, a, b []float32) float32 {
+	if len(a) != len(b) {
+		panic(fmt.Sprintf("kernel: Dot of %d and %d values", len(a), len(b)))
+	}
+	if len(a) == 0 {
+		return 0
+	}
+	return dot(l, a, b)
+}
+
+// Normalize scales x to unit L2 norm in place and returns the norm it had. A zero vector stays as it is and returns
+// 0. Vectors whose squared norm over- or underflows float32 are handled through float64.
+func Normalize(x []float32) float32 { return normalizeAt(active, x) }
