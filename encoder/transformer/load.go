@@ -1,0 +1,183 @@
+package transformer
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/golbert/golbert/encoder/checkpoint"
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// New loads the backbone of a checkpoint: it checks every tensor's shape and packs the weights, on all cores.
+// The tensors may be float32, float16, bfloat16 or int8; an int8 tensor "x" needs a float32 tensor "x_scale"
+// with one value per row.
+//
+// Errors wrap ErrUnsupported, naming the architecture or setting, or ErrWeights, naming every tensor at fault.
+func New(c *checkpoint.Checkpoint) (Encoder, error) {
+	switch c.Config.ModelType {
+	case "bert":
+		return newBert(c)
+	}
+	return nil, fmt.Errorf("architecture %q: %w", c.Config.ModelType, ErrUnsupported)
+}
+
+// loader collects the tensors of a model. Faults gather in missing and are reported together; the packing
+// runs on goroutines that wait for the end of load.
+type loader struct {
+	src    checkpoint.Tensors
+	prefix string
+	params int64
+	faults []string
+	tasks  []func()
+}
+
+// done packs the weights and reports the faults, if any.
+func (l *loader) done() error {
+	if len(l.faults) > 0 {
+		const most = 8
+		f := l.faults
+		more := ""
+		if len(f) > most {
+			more = fmt.Sprintf("; and %d more", len(f)-most)
+			f = f[:most]
+		}
+		return fmt.Errorf("%w: %s%s", ErrWeights, strings.Join(f, "; "), more)
+	}
+	var next sync.Mutex
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(l.tasks)) {
+		wg.Go(func() {
+			for {
+				next.Lock()
+				if len(l.tasks) == 0 {
+					next.Unlock()
+					return
+				}
+				t := l.tasks[0]
+				l.tasks = l.tasks[1:]
+				next.Unlock()
+				t()
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func (l *loader) fault(format string, args ...any) {
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
+
+// tensor finds a tensor of the given shape, and the scales of its rows when it is int8.
+func (l *loader) tensor(name string, shape ...int) (checkpoint.Tensor, []float32, bool) {
+	name = l.prefix + name
+	t, ok := l.src.Tensor(name)
+	if !ok {
+		l.fault("%s is missing", name)
+		return t, nil, false
+	}
+	if !slices.Equal(t.Shape, shape) {
+		l.fault("%s has shape %v, want %v", name, t.Shape, shape)
+		return t, nil, false
+	}
+	switch t.DType {
+	case checkpoint.F32, checkpoint.F16, checkpoint.BF16, checkpoint.F64:
+	case checkpoint.I8:
+		s, ok := l.src.Tensor(name + "_scale")
+		if !ok || s.DType != checkpoint.F32 || !slices.Equal(s.Shape, shape[:1]) {
+			l.fault("%s is int8 and %s_scale is not a float32 tensor of shape %v", name, name, shape[:1])
+			return t, nil, false
+		}
+		l.params += int64(t.Len())
+		return t, s.Float32s(nil), true
+	default:
+		l.fault("%s has an element type that is not a weight's", name)
+		return t, nil, false
+	}
+	l.params += int64(t.Len())
+	return t, nil, true
+}
+
+// floats reads a tensor as float32.
+func (l *loader) floats(name string, shape ...int) []float32 {
+	t, scale, ok := l.tensor(name, shape...)
+	if !ok {
+		return nil
+	}
+	v := t.Float32s(nil)
+	for i, s := range scale {
+		n := len(v) / len(scale)
+		for j := range v[i*n : (i+1)*n] {
+			v[i*n+j] *= s
+		}
+	}
+	return v
+}
+
+// norm reads name.weight and name.bias.
+func (l *loader) norm(name string, dim int, eps float64) norm {
+	return norm{gamma: l.floats(name+".weight", dim), beta: l.floats(name+".bias", dim), eps: float32(eps)}
+}
+
+// linear reads one or more Linear layers of in inputs and out outputs each and stacks their outputs, so that
+// one matrix product computes them all. dst is filled when done runs.
+func (l *loader) linear(dst *linear, in, out int, names ...string) {
+	dst.bias = make([]float32, 0, len(names)*out)
+	type part struct {
+		t     checkpoint.Tensor
+		scale []float32
+	}
+	var parts []part
+	ints := true
+	for _, n := range names {
+		t, scale, ok := l.tensor(n+".weight", out, in)
+		dst.bias = append(dst.bias, l.floats(n+".bias", out)...)
+		if !ok {
+			return
+		}
+		parts = append(parts, part{t, scale})
+		ints = ints && scale != nil
+	}
+	rows := len(parts) * out
+	l.tasks = append(l.tasks, func() {
+		if ints {
+			var scale []float32
+			w := make([]int8, 0, rows*in)
+			for _, p := range parts {
+				for _, b := range p.t.Data {
+					w = append(w, int8(b))
+				}
+				scale = append(scale, p.scale...)
+			}
+			dst.w = kernel.PackInt8(w, scale, rows, in)
+			return
+		}
+		w := make([]float32, rows*in)
+		for i, p := range parts {
+			v := p.t.Float32s(w[i*out*in : i*out*in : (i+1)*out*in])
+			copy(w[i*out*in:], v)
+			for r, s := range p.scale {
+				row := w[(i*out+r)*in : (i*out+r+1)*in]
+				for j := range row {
+					row[j] *= s
+				}
+			}
+		}
+		dst.w = kernel.Pack(w, rows, in)
+	})
+}
+
+// table opens an embedding table in place.
+func (l *loader) table(name string, rows, dim int) table {
+	t, scale, ok := l.tensor(name, rows, dim)
+	if !ok {
+		return table{}
+	}
+	if t.DType == checkpoint.F64 {
+		l.fault("%s%s is a table in float64", l.prefix, name)
+	}
+	return table{data: t.Data, dtype: t.DType, dim: dim, scale: scale}
+}

@@ -1,0 +1,87 @@
+package transformer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Sentinel errors.
+var (
+	// ErrUnsupported reports an architecture or a variant of one that this package does not run.
+	ErrUnsupported = errors.New("transformer: unsupported")
+	// ErrWeights reports tensors that are missing or of another shape than the configuration says; the
+	// message lists them by name.
+	ErrWeights = errors.New("transformer: checkpoint lacks the weights of its configuration")
+	// ErrBatch reports a batch that the model cannot take: a token id outside of the vocabulary, a sequence
+	// that is empty or longer than the model's positions, a sequence without any attended token.
+	ErrBatch = errors.New("transformer: bad batch")
+)
+
+// Batch is a set of token sequences laid end to end.
+type Batch struct {
+	// IDs holds the tokens of all sequences.
+	IDs []int32
+	// Lens holds the number of tokens of each sequence; they add up to len(IDs).
+	Lens []int
+	// Types holds the token types (segment ids) of the tokens; nil means type 0 everywhere.
+	Types []int32
+	// Attend says for each token whether the others may attend to it; nil means all of them. Tokens that are
+	// not attended to still attend to others and get an output.
+	Attend []bool
+}
+
+// Shape describes a loaded transformer.
+type Shape struct {
+	Architecture string // "bert"
+	Layers       int
+	Hidden       int // width of the output vectors
+	Heads        int
+	FFN          int // width of the feed-forward layer
+	Vocab        int
+	MaxTokens    int   // longest sequence; 0 means no limit
+	Parameters   int64 // weights in use
+}
+
+// Encoder is the forward pass of one loaded model, safe for concurrent use.
+type Encoder interface {
+	// Shape describes the model.
+	Shape() Shape
+	// Forward writes the last hidden state of every token of b to dst, len(b.IDs) x Hidden, row-major. The
+	// context is looked at between layers; its error is returned as it is. Other errors wrap ErrBatch.
+	// Forward panics when dst is too short.
+	Forward(ctx context.Context, b *Batch, dst []float32) error
+}
+
+// check validates a batch against a model's limits.
+func (b *Batch) check(s Shape) error {
+	sum := 0
+	for i, n := range b.Lens {
+		if n <= 0 {
+			return fmt.Errorf("sequence %d has %d tokens: %w", i, n, ErrBatch)
+		}
+		if s.MaxTokens > 0 && n > s.MaxTokens {
+			return fmt.Errorf("sequence %d has %d tokens, the model takes %d: %w", i, n, s.MaxTokens, ErrBatch)
+		}
+		sum += n
+	}
+	if sum != len(b.IDs) {
+		return fmt.Errorf("lengths add up to %d, there are %d tokens: %w", sum, len(b.IDs), ErrBatch)
+	}
+	for i, id := range b.IDs {
+		if id < 0 || int(id) >= s.Vocab {
+			return fmt.Errorf("token %d has id %d, the vocabulary has %d: %w", i, id, s.Vocab, ErrBatch)
+		}
+	}
+	if b.Types != nil && len(b.Types) != len(b.IDs) {
+		return fmt.Errorf("%d token types for %d tokens: %w", len(b.Types), len(b.IDs), ErrBatch)
+	}
+	if b.Attend != nil && len(b.Attend) != len(b.IDs) {
+		return fmt.Errorf("%d attention flags for %d tokens: %w", len(b.Attend), len(b.IDs), ErrBatch)
+	}
+	return nil
+}
+
+func batchError(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, ErrBatch)...)
+}
