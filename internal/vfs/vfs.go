@@ -1,0 +1,176 @@
+// Package vfs is the small file system that the index writes through. Everything that matters to
+// durability (create, write, sync, rename, remove, directory sync, lock) is a call on FS or File, so that
+// tests can count, fail, tear or forget each of them.
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strings"
+
+	"github.com/gofrs/flock"
+
+	"github.com/golbert/golbert/internal/mmapfile"
+)
+
+// ErrLocked is returned by FS.Lock when somebody else holds the lock.
+var ErrLocked = errors.New("vfs: locked")
+
+// FS is what the index needs of a file system. Paths are the operating system's. Implementations are safe
+// for concurrent use.
+type FS interface {
+	// Create makes a new file or truncates an old one, open for writing and reading.
+	Create(path string) (File, error)
+	// Map gives a file's content read-only.
+	Map(path string) (Mapping, error)
+	// ReadFile reads a whole file of at most limit bytes; a larger one is an error.
+	ReadFile(path string, limit int64) ([]byte, error)
+	// List gives the names in a directory, sorted.
+	List(dir string) ([]string, error)
+	// Size gives a regular file's length; the error wraps fs.ErrNotExist when there is none.
+	Size(path string) (int64, error)
+	// Rename moves a file onto a name, replacing what is there.
+	Rename(from, to string) error
+	// Remove deletes a file.
+	Remove(path string) error
+	// Mkdir makes a directory and those above it.
+	Mkdir(path string) error
+	// SyncDir makes creations, renames and removals in a directory durable.
+	SyncDir(dir string) error
+	// Lock takes the exclusive lock of a lock file without waiting, writes info into it, and holds it until
+	// Close. When it is taken the error wraps ErrLocked and gives what the holder wrote, where it can be read.
+	Lock(path, info string) (io.Closer, error)
+}
+
+// File is a file being written.
+type File interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	// Sync makes the content durable.
+	Sync() error
+}
+
+// Mapping is a file's content in memory.
+type Mapping interface {
+	// Bytes is valid until Close and must not be written to.
+	Bytes() []byte
+	Close() error
+}
+
+// OS is the operating system's file system.
+type OS struct{}
+
+var _ FS = OS{}
+
+// Create implements FS.
+func (OS) Create(path string) (File, error) { return os.Create(path) }
+
+// Map implements FS.
+func (OS) Map(path string) (Mapping, error) {
+	m, err := mmapfile.Open(path)
+	if err != nil {
+		return nil, err // not m: a nil *mmapfile.File in the interface would not be nil
+	}
+	return m, nil
+}
+
+// ReadFile implements FS.
+func (OS) ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: larger than %d bytes", path, limit)
+	}
+	return b, nil
+}
+
+// List implements FS.
+func (OS) List(dir string) ([]string, error) {
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(es))
+	for i, e := range es {
+		names[i] = e.Name()
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// Size implements FS.
+func (OS) Size(path string) (int64, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, &fs.PathError{Op: "stat", Path: path, Err: errors.New("not a regular file")}
+	}
+	return st.Size(), nil
+}
+
+// Rename implements FS.
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove implements FS.
+func (OS) Remove(path string) error { return os.Remove(path) }
+
+// Mkdir implements FS.
+func (OS) Mkdir(path string) error { return os.MkdirAll(path, 0o777) }
+
+// SyncDir implements FS.
+func (OS) SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be opened for syncing there; NTFS journals its names
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		d.Close()
+		return err
+	}
+	return d.Close()
+}
+
+type lock struct{ f *flock.Flock }
+
+func (l lock) Close() error { return l.f.Unlock() }
+
+// Lock implements FS with flock(2) or LockFileEx. The lock goes away with the process, however it ends.
+func (OS) Lock(path, info string) (io.Closer, error) {
+	// The lock file is opened read-write so that every system grants an exclusive lock on it.
+	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
+	ok, err := f.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", filepath.Base(path), err)
+	}
+	if !ok {
+		// What the holder wrote is a help to people and nothing depends on it.
+		if b, err := (OS{}).ReadFile(path, 4096); err == nil && len(b) > 0 {
+			return nil, fmt.Errorf("%w by %s", ErrLocked, strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " "))
+		}
+		return nil, ErrLocked
+	}
+	if w, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0); err == nil {
+		_, _ = io.WriteString(w, info+"\n")
+		_ = w.Close()
+	}
+	return lock{f}, nil
+}
