@@ -1,0 +1,201 @@
+package quant
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// Limits of a codebook; files beyond them are refused.
+const (
+	MaxDim       = 1 << 16
+	MaxCentroids = 1 << 26
+)
+
+// Codebook holds what coding and decoding need: centroids, levels and the rotation. It is immutable and
+// safe for concurrent use.
+type Codebook struct {
+	dim, nbits, k int
+	centroids     []float32 // k x dim, codec space
+	cutoffs       []float32 // 2^nbits - 1, ascending; none for float16 rows
+	weights       []float32 // 2^nbits, ascending
+	kind          rotationKind
+	seed          uint64
+	rot           *rotation // nil: none
+	trainTokens   uint64
+	meanResidual  float32
+
+	lut  []float32 // byte -> 8/nbits levels; 256 rows
+	grid cutGrid
+
+	packOnce sync.Once
+	packed   *kernel.Packed // centroids for assignment; only encoding needs it
+
+	idOnce sync.Once
+	id     string
+}
+
+// NewCodebook makes a codebook without rotation from its parts, as importers of other programs' indexes
+// need it: centroids (K x dim, row-major), 2^nbits-1 ascending cutoffs and 2^nbits ascending weights
+// (levels). With nbits 16 there are neither cutoffs nor weights. The slices are copied. Errors wrap
+// ErrOption or maxsim.ErrNotFinite and name the part.
+func NewCodebook(dim, nbits int, centroids, cutoffs, weights []float32) (*Codebook, error) {
+	c := &Codebook{
+		dim:       dim,
+		nbits:     nbits,
+		centroids: append([]float32(nil), centroids...),
+		cutoffs:   append([]float32(nil), cutoffs...),
+		weights:   append([]float32(nil), weights...),
+	}
+	if err := c.init(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// init checks the parts and derives the rest.
+func (c *Codebook) init() error {
+	if c.dim < 1 || c.dim > MaxDim {
+		return fmt.Errorf("quant: dimension %d, must be 1 to %d: %w", c.dim, MaxDim, ErrOption)
+	}
+	if err := checkBits(c.nbits); err != nil {
+		return err
+	}
+	c.k = len(c.centroids) / c.dim
+	if c.k < 1 || c.k > MaxCentroids || len(c.centroids)%c.dim != 0 {
+		return fmt.Errorf("quant: %d centroid values do not make 1 to %d rows of dimension %d: %w", len(c.centroids), MaxCentroids, c.dim, ErrOption)
+	}
+	levels := 0
+	if c.nbits < 16 {
+		levels = 1 << c.nbits
+	}
+	if len(c.weights) != levels || len(c.cutoffs) != max(levels-1, 0) {
+		return fmt.Errorf("quant: %d weights and %d cutoffs for %d bits, must be %d and %d: %w", len(c.weights), len(c.cutoffs), c.nbits, levels, max(levels-1, 0), ErrOption)
+	}
+	for _, p := range []struct {
+		name string
+		v    []float32
+		asc  bool
+	}{{"centroids", c.centroids, false}, {"cutoffs", c.cutoffs, true}, {"weights", c.weights, true}} {
+		for i, x := range p.v {
+			if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+				return fmt.Errorf("quant: %s: value %d is %v: %w", p.name, i, x, maxsim.ErrNotFinite)
+			}
+			if p.asc && i > 0 && x < p.v[i-1] {
+				return fmt.Errorf("quant: %s: value %d is %v, below the one before it (%v): %w", p.name, i, x, p.v[i-1], ErrOption)
+			}
+		}
+	}
+	if c.kind == rotationHadamard {
+		c.rot = newRotation(c.dim, c.seed)
+	}
+	if c.nbits < 16 {
+		c.lut = levelTable(c.weights, c.nbits)
+		c.grid = newCutGrid(c.cutoffs)
+	}
+	return nil
+}
+
+func checkBits(nbits int) error {
+	switch nbits {
+	case 1, 2, 4, 8, 16:
+		return nil
+	}
+	return fmt.Errorf("quant: %d bits per dimension, must be 1, 2, 4, 8 or 16: %w", nbits, ErrOption)
+}
+
+// levelTable maps each byte of packed residuals to the levels of its dimensions.
+func levelTable(weights []float32, nbits int) []float32 {
+	per := 8 / nbits
+	t := make([]float32, 256*per)
+	idx := make([]uint8, per)
+	for b := range 256 {
+		UnpackBits(idx, []byte{byte(b)}, nbits)
+		for j, v := range idx {
+			t[b*per+j] = weights[v]
+		}
+	}
+	return t
+}
+
+// Dim returns the dimension of the vectors.
+func (c *Codebook) Dim() int { return c.dim }
+
+// NBits returns the bits per dimension: 1, 2, 4 or 8, or 16 for float16 rows.
+func (c *Codebook) NBits() int { return c.nbits }
+
+// K returns the number of centroids; codes are below it.
+func (c *Codebook) K() int { return c.k }
+
+// RowBytes returns the bytes of residuals per vector: dim*nbits/8, rounded up.
+func (c *Codebook) RowBytes() int { return (c.dim*c.nbits + 7) / 8 }
+
+// Centroids returns the centroids, K x Dim, in codec space (rotated). Those of Train are unit rows rounded
+// to values that float16 represents. Read-only.
+func (c *Codebook) Centroids() []float32 { return c.centroids }
+
+// Cutoffs returns the 2^nbits-1 ascending bucket boundaries: a residual's level is the number of cutoffs
+// strictly below it. Read-only; nil for float16 rows.
+func (c *Codebook) Cutoffs() []float32 { return c.cutoffs }
+
+// Weights returns the 2^nbits ascending levels. Read-only; nil for float16 rows.
+func (c *Codebook) Weights() []float32 { return c.weights }
+
+// TrainTokens returns how many vectors Train was given; 0 for codebooks not made by Train.
+func (c *Codebook) TrainTokens() uint64 { return c.trainTokens }
+
+// MeanResidual returns the mean L2 norm of the held-out vectors' residuals in training, against which the
+// residuals of new vectors tell whether the codebook still fits; 0 for codebooks not made by Train.
+func (c *Codebook) MeanResidual() float32 { return c.meanResidual }
+
+// Rotated says whether codec space differs from the input space.
+func (c *Codebook) Rotated() bool { return c.rot != nil }
+
+// ID identifies the codebook: the first 16 bytes of the SHA-256 of its file, in hex.
+func (c *Codebook) ID() string {
+	c.idOnce.Do(func() {
+		b, _ := c.MarshalBinary() // it has no way to fail
+		h := sha256.Sum256(b)
+		c.id = hex.EncodeToString(h[:16])
+	})
+	return c.id
+}
+
+// Rotate moves rows vectors of src into codec space and writes them to dst, which may be src. Without a
+// rotation it copies. It panics when dst or src hold fewer than rows*Dim values.
+func (c *Codebook) Rotate(dst, src []float32, rows int) {
+	c.rotateWith(dst, src, rows, (*rotation).apply)
+}
+
+// Unrotate is the inverse of Rotate, up to rounding.
+func (c *Codebook) Unrotate(dst, src []float32, rows int) {
+	c.rotateWith(dst, src, rows, (*rotation).invert)
+}
+
+func (c *Codebook) rotateWith(dst, src []float32, rows int, f func(r *rotation, dst, x, tmp []float32)) {
+	d := c.dim
+	dst, src = dst[:rows*d], src[:rows*d]
+	if c.rot == nil {
+		copy(dst, src)
+		return
+	}
+	var buf [512]float32
+	tmp := buf[:min(d, len(buf))]
+	if d > len(buf) {
+		tmp = make([]float32, d)
+	}
+	for i := 0; i < len(src); i += d {
+		f(c.rot, dst[i:i+d], src[i:i+d], tmp)
+	}
+}
+
+// packedCentroids returns the centroids in the layout of the assignment kernel, made at first use.
+func (c *Codebook) packedCentroids() *kernel.Packed {
+	c.packOnce.Do(func() { c.packed = kernel.Pack(c.centroids, c.k, c.dim) })
+	return c.packed
+}

@@ -1,0 +1,228 @@
+package quant
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// Encoded holds the codes of some vectors, in their order.
+type Encoded struct {
+	// Codes are the nearest centroids' numbers.
+	Codes []uint32
+	// Residuals holds RowBytes bytes per vector. See PackBits; float16 little-endian with 16 bits.
+	Residuals []byte
+	// InvNorms holds 1/|c+w| per vector, the factor that makes the decoded vector unit length; 0 where
+	// c+w vanishes, and 1 with 16 bits, where nothing is normalised.
+	InvNorms []float32
+}
+
+// encodeBlock is how many vectors one step of Encode handles; it bounds scratch and the latency of
+// cancellation.
+const encodeBlock = 128
+
+// Encode codes the vectors of m, which are in input space (not rotated), on at most workers goroutines (0:
+// GOMAXPROCS). The result does not depend on workers. A matrix without rows gives an empty result. Errors:
+// maxsim.ErrDim and maxsim.ErrNotFinite, naming the token, and the context's.
+func (c *Codebook) Encode(ctx context.Context, m maxsim.Matrix, workers int) (Encoded, error) {
+	if err := m.Validate(); err != nil {
+		return Encoded{}, fmt.Errorf("quant: encode: %w", err)
+	}
+	if m.Rows > 0 && m.Dim != c.dim {
+		return Encoded{}, fmt.Errorf("quant: encode: dimension %d, the codebook has %d: %w", m.Dim, c.dim, maxsim.ErrDim)
+	}
+	enc := Encoded{
+		Codes:     make([]uint32, m.Rows),
+		Residuals: make([]byte, m.Rows*c.RowBytes()),
+		InvNorms:  make([]float32, m.Rows),
+	}
+	if m.Rows == 0 {
+		return enc, ctx.Err()
+	}
+	c.packedCentroids()
+	err := parallel(ctx, m.Rows, encodeBlock, workers, func() func(i, j int) {
+		s := newEncodeScratch(c)
+		return func(i, j int) { c.encodeRows(&enc, m.Data, i, j, s) }
+	})
+	if err != nil {
+		return Encoded{}, err
+	}
+	return enc, nil
+}
+
+type encodeScratch struct {
+	rows   []float32
+	scores []float32
+	idx    []uint8
+}
+
+func newEncodeScratch(c *Codebook) *encodeScratch {
+	return &encodeScratch{
+		rows:   make([]float32, encodeBlock*c.dim),
+		scores: make([]float32, encodeBlock),
+		idx:    make([]uint8, c.dim),
+	}
+}
+
+func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeScratch) {
+	d, rb := c.dim, c.RowBytes()
+	x := s.rows[:(j-i)*d]
+	c.Rotate(x, data[i*d:j*d], j-i)
+	c.packedCentroids().ArgMax(enc.Codes[i:j], s.scores[:j-i], x, d, j-i)
+	for r := range j - i {
+		row, out := x[r*d:(r+1)*d], enc.Residuals[(i+r)*rb:(i+r+1)*rb]
+		if c.nbits == 16 {
+			encodeHalf(out, row)
+			enc.InvNorms[i+r] = 1
+			continue
+		}
+		code := int(enc.Codes[i+r])
+		cent := c.centroids[code*d : (code+1)*d]
+		var sum float64
+		for t, v := range row {
+			b := c.grid.bucket(v - cent[t])
+			s.idx[t] = b
+			w := float64(cent[t] + c.weights[b])
+			sum += w * w
+		}
+		PackBits(out, s.idx, c.nbits)
+		enc.InvNorms[i+r] = inverseNorm(sum)
+	}
+}
+
+// inverseNorm returns 1/sqrt(sum), and 0 for sums of practically nothing (colbert-ai's floor of 1e-12 on
+// the norm).
+func inverseNorm(sum float64) float32 {
+	if sum <= 1e-24 {
+		return 0
+	}
+	return float32(1 / math.Sqrt(sum))
+}
+
+// Decode writes the vectors of codes and residuals to dst, len(codes) x Dim, in codec space: c+w scaled to
+// unit length (a vanishing one gives zeros), or with 16 bits the float16 rows as they are. Apply Unrotate to
+// come back to the input space. It panics when dst or residuals are too short or a code is not below K: the
+// caller has checked what it read from a file.
+func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
+	d, rb := c.dim, c.RowBytes()
+	dst, residuals = dst[:len(codes)*d], residuals[:len(codes)*rb]
+	if c.nbits == 16 {
+		decodeHalf(dst, residuals)
+		return
+	}
+	for i, code := range codes {
+		row := dst[i*d : (i+1)*d]
+		cent := c.centroids[int(code)*d : int(code)*d+d]
+		sum := c.decodeRow(row, cent, residuals[i*rb:(i+1)*rb])
+		inv := inverseNorm(sum)
+		for t := range row {
+			row[t] *= inv
+		}
+	}
+}
+
+// decodeHalf reads float16 little-endian.
+func decodeHalf(dst []float32, src []byte) {
+	var buf [256]uint16
+	for len(dst) > 0 {
+		n := min(len(buf), len(dst))
+		for i := range n {
+			buf[i] = binary.LittleEndian.Uint16(src[2*i:])
+		}
+		kernel.F16ToF32(dst[:n], buf[:n])
+		dst, src = dst[n:], src[2*n:]
+	}
+}
+
+// encodeHalf writes float16 little-endian, rounding to nearest even.
+func encodeHalf(dst []byte, src []float32) {
+	var buf [256]uint16
+	for len(src) > 0 {
+		n := min(len(buf), len(src))
+		kernel.F32ToF16(buf[:n], src[:n])
+		for i, h := range buf[:n] {
+			binary.LittleEndian.PutUint16(dst[2*i:], h)
+		}
+		dst, src = dst[2*n:], src[n:]
+	}
+}
+
+// decodeRow writes c+w to row and returns its squared norm.
+func (c *Codebook) decodeRow(row, cent []float32, res []byte) float64 {
+	var sum float64
+	switch c.nbits {
+	case 4:
+		for ; len(row) >= 2; row, cent, res = row[2:], cent[2:], res[1:] {
+			w := c.lut[int(res[0])*2:][:2]
+			a, b := cent[0]+w[0], cent[1]+w[1]
+			row[0], row[1] = a, b
+			sum += float64(a)*float64(a) + float64(b)*float64(b)
+		}
+	case 2:
+		for ; len(row) >= 4; row, cent, res = row[4:], cent[4:], res[1:] {
+			w := c.lut[int(res[0])*4:][:4]
+			for t := range 4 {
+				a := cent[t] + w[t]
+				row[t] = a
+				sum += float64(a) * float64(a)
+			}
+		}
+	}
+	per := 8 / c.nbits
+	for t := range row { // 1 and 8 bits, and what is left of the others
+		a := cent[t] + c.lut[int(res[t/per])*per+t%per]
+		row[t] = a
+		sum += float64(a) * float64(a)
+	}
+	return sum
+}
+
+// cutGrid finds a residual's bucket in about one step: a uniform grid over the cutoffs' range gives a lower
+// bound that a short walk corrects. The result is exactly the number of cutoffs strictly below the value.
+type cutGrid struct {
+	cuts      []float32
+	lo, scale float32
+	start     []uint8
+}
+
+const gridCells = 1024
+
+func newCutGrid(cuts []float32) cutGrid {
+	g := cutGrid{cuts: cuts, lo: cuts[0], start: make([]uint8, gridCells)}
+	span := cuts[len(cuts)-1] - cuts[0]
+	// Ranges too narrow or too wide for float32 degrade to a walk from bucket 0.
+	if s := gridCells / span; span > 0 && s > 0 && !math.IsInf(float64(s), 0) {
+		g.scale = s
+	}
+	// cell is monotone in its argument, so a cutoff of a lower cell is a lower value.
+	n := 0
+	for i := range g.start {
+		for n < len(cuts) && g.cell(cuts[n]) < i {
+			n++
+		}
+		g.start[i] = uint8(n)
+	}
+	return g
+}
+
+func (g *cutGrid) cell(v float32) int {
+	switch f := (v - g.lo) * g.scale; {
+	case f >= gridCells:
+		return gridCells - 1
+	case f > 0:
+		return int(f)
+	}
+	return 0
+}
+
+func (g *cutGrid) bucket(v float32) uint8 {
+	n := int(g.start[g.cell(v)])
+	for n < len(g.cuts) && g.cuts[n] < v {
+		n++
+	}
+	return uint8(n)
+}

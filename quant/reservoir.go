@@ -1,0 +1,77 @@
+package quant
+
+import (
+	"math"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+)
+
+// Reservoir keeps a uniform random sample of a stream of vectors in fixed memory (Li, "Reservoir-Sampling
+// Algorithms of Time Complexity O(n(1+log(N/n)))", algorithm L). The sample depends on the seed and the
+// order of the vectors alone, not on how Add splits them. Not safe for concurrent use.
+type Reservoir struct {
+	maxRows, dim int
+	data         []float32
+	seen         uint64
+	next         uint64 // number of the next vector that enters once the reservoir is full
+	w            float64
+	rng          rng
+}
+
+// NewReservoir returns a reservoir of at most maxRows vectors of dimension dim. Memory grows with what is
+// added, up to maxRows x dim float32. It panics when maxRows or dim is not positive.
+func NewReservoir(maxRows, dim int, seed uint64) *Reservoir {
+	if maxRows <= 0 || dim <= 0 {
+		panic("quant: reservoir of no size")
+	}
+	return &Reservoir{maxRows: maxRows, dim: dim, w: 1, rng: rng{seed}}
+}
+
+// Add offers the rows of m, which are copied when kept. It panics when m has another dimension.
+func (r *Reservoir) Add(m maxsim.Matrix) {
+	if m.Rows == 0 {
+		return
+	}
+	if m.Dim != r.dim {
+		panic("quant: reservoir: vector of another dimension")
+	}
+	i := 0
+	if have := len(r.data) / r.dim; have < r.maxRows {
+		i = min(m.Rows, r.maxRows-have)
+		r.data = append(r.data, m.Data[:i*r.dim]...)
+		r.seen += uint64(i)
+		if have+i == r.maxRows {
+			r.skip()
+		}
+	}
+	left := uint64(m.Rows - i)
+	for r.next < r.seen+left && left > 0 {
+		step := r.next - r.seen
+		i += int(step)
+		slot := int(r.rng.below(uint64(r.maxRows)))
+		copy(r.data[slot*r.dim:(slot+1)*r.dim], m.Row(i))
+		i++
+		left -= step + 1
+		r.seen += step + 1
+		r.skip()
+	}
+	r.seen += left
+}
+
+// skip draws how many vectors pass before the next one enters.
+func (r *Reservoir) skip() {
+	r.w *= math.Exp(math.Log(1-r.rng.float()) / float64(r.maxRows))
+	gap := math.Floor(math.Log(1-r.rng.float()) / math.Log1p(-r.w))
+	if !(gap < math.MaxInt64/2) { // also NaN and +Inf, once w underflows
+		gap = math.MaxInt64 / 2
+	}
+	r.next = r.seen + uint64(gap)
+}
+
+// Sample returns the sample as a view, valid until the next Add. Its rows are in no particular order.
+func (r *Reservoir) Sample() maxsim.Matrix {
+	return maxsim.Matrix{Data: r.data, Rows: len(r.data) / r.dim, Dim: r.dim}
+}
+
+// Seen returns how many vectors have been offered.
+func (r *Reservoir) Seen() uint64 { return r.seen }
