@@ -1,0 +1,127 @@
+package plaid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+)
+
+const (
+	// batchGroup is the number of queries that share a pass over the centroids.
+	batchGroup = 8
+	// groupTableBytes bounds the byte tables of the queries in one group.
+	groupTableBytes = 64 << 20
+)
+
+// SearchBatch searches several queries. Result i belongs to query i and is the same, bit for bit, as
+// Search's; one query's error is its own and leaves the others alone. Queries run on Options.Workers
+// goroutines, and groups of them share stage 1. The error returned is one that concerns the whole call:
+// ErrInvalidK, ErrInvalidOptions, the filter's error, the context's; then there are no results.
+func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) ([]Result, error) {
+	pl, err := s.plan(ctx, k, o)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Result, len(qs))
+	var valid []int
+	for i, q := range qs {
+		if err := s.checkQuery(q); err != nil {
+			out[i].Err = fmt.Errorf("query %d: %w", i, err)
+			continue
+		}
+		valid = append(valid, i)
+	}
+	b := &batch{s: s, ctx: ctx, pl: pl, qs: qs, out: out, groups: s.group(qs, valid, pl)}
+	outer := max(min(pl.workers, len(b.groups)), 1)
+	b.inner = max(pl.workers/outer, 1)
+	if err := parallel(ctx, outer, len(b.groups), b); err != nil {
+		return nil, err
+	}
+	if o != nil && o.Stats != nil {
+		*o.Stats = b.stats
+	}
+	return out, nil
+}
+
+// group cuts the valid queries into groups that share stage 1: few enough for every worker to have one, and
+// small enough for their tables.
+func (s *Searcher) group(qs []maxsim.Matrix, valid []int, pl *plan) [][]int {
+	size := min(batchGroup, (len(valid)+pl.workers-1)/max(pl.workers, 1))
+	if pl.mode == modeExhaustive {
+		size = 1
+	}
+	k := 0
+	for i := range s.spaces {
+		k += s.spaces[i].cb.K()
+	}
+	var groups [][]int
+	var cur []int
+	bytes := 0
+	for _, i := range valid {
+		b := k * ((qs[i].Rows + 15) / 16 * 16)
+		if len(cur) > 0 && (len(cur) >= size || bytes+b > groupTableBytes) {
+			groups = append(groups, cur)
+			cur, bytes = nil, 0
+		}
+		cur = append(cur, i)
+		bytes += b
+	}
+	if len(cur) > 0 {
+		groups = append(groups, cur)
+	}
+	return groups
+}
+
+// batch is a call of SearchBatch; its tasks are groups.
+type batch struct {
+	s      *Searcher
+	ctx    context.Context
+	pl     *plan
+	qs     []maxsim.Matrix
+	out    []Result
+	groups [][]int
+	inner  int // goroutines per group
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+func (b *batch) run(_, task int) error {
+	ids := b.groups[task]
+	group := make(stateGroup, 0, len(ids))
+	defer func() {
+		for _, st := range group {
+			b.s.release(st)
+		}
+	}()
+	shared := make(stateGroup, 0, len(ids)) // those that need stage 1
+	for _, i := range ids {
+		st := b.s.state()
+		group = append(group, st)
+		st.begin(b.ctx, b.qs[i], b.pl, b.inner)
+		if !st.exhaustive() {
+			shared = append(shared, st)
+		}
+	}
+	if err := shared.scoreCentroids(b.ctx, b.inner, b.pl.nprobe); err != nil {
+		return err
+	}
+	for j, i := range ids {
+		hits, err := group[j].finish(b.ctx, b.inner)
+		if err != nil {
+			if cerr := b.ctx.Err(); cerr != nil && errors.Is(err, cerr) {
+				return err
+			}
+			b.out[i].Err = fmt.Errorf("query %d: %w", i, err)
+			continue
+		}
+		b.out[i].Hits = hits
+		b.mu.Lock()
+		b.stats.add(&group[j].stats)
+		b.mu.Unlock()
+	}
+	return nil
+}

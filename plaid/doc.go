@@ -1,0 +1,34 @@
+// Package plaid searches an index by late interaction: it finds the documents whose token vectors answer
+// a query's token vectors best, with the four stages of PLAID (Santhanam et al., "PLAID: An Efficient
+// Engine for Late Interaction Retrieval", CIKM 2022, section 4), and exhaustively where that is cheaper.
+//
+//	s := plaid.NewSearcher(snapshot)
+//	hits, err := s.Search(ctx, queryVectors, 10, nil)
+//
+// The stages, for a query of n tokens and a codebook of K centroids:
+//
+//  1. Centroid scores (section 4.1): one matrix product of all centroids with the query tokens, streamed
+//     in blocks. While a block is in cache each token's best centroids are collected, and the scores are
+//     narrowed to one row of n bytes per centroid. A byte counts steps above the token's own mean score;
+//     the step is one for the query, so that sums of bytes over tokens compare.
+//  2. Candidates (section 4.1): the posting lists of every token's NProbe best centroids are united, less
+//     tombstones and what Options.Filter excludes.
+//  3. Centroid interaction (section 4.2) with optional centroid pruning (section 4.3): a document's vectors
+//     are replaced by their centroids; per token the largest byte over the document's distinct codes, summed
+//     over tokens. The best NDocs go on.
+//  4. Decoding and exact MaxSim in float32 (section 4.4) over the decompressed vectors, normalised again.
+//
+// Stages 1 to 3 run per codebook, so segments of one index may have different ones; stage 4 is comparable
+// across codebooks because decoding restores the vectors. Every stage shares the work of one query over
+// Options.Workers goroutines. Small collections and narrow filters skip stages that would not pay: see
+// Options for the rules. Options.Stats tells what happened.
+//
+// Results are ordered by score, ties by external id, and are the same whatever the number of workers and
+// whether a query comes alone or in a batch. min(k, live documents that the filter allows) hits are
+// always returned: the shortlists are never shorter than k, and probing widens until there are enough.
+//
+// Caveats: a Searcher reads a Snapshot that it does not own; keep the snapshot open while searching and as
+// long as Hit.Segment is used. Scores are inner products with normalised document vectors; the query is
+// taken as it is. A document without tokens is never returned. Scores may differ in the last bits between
+// machines with different vector units.
+package plaid

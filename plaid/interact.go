@@ -1,0 +1,63 @@
+package plaid
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// interactChunk is how many documents one task of stage 3 looks at: about 10,000 table rows.
+const interactChunk = 128
+
+// interact is stage 3: it gives every candidate the sum over tokens of the best centroid score among its
+// distinct codes, and keeps the ndocs best, in the order of units and ordinals.
+func (st *state) interact(ctx context.Context, workers int) error {
+	start := time.Now()
+	defer since(&st.stats.InteractionTime, start)
+	if len(st.cands) <= st.pl.ndocs {
+		return nil // everybody passes
+	}
+	n := (len(st.cands) + interactChunk - 1) / interactChunk
+	if err := parallel(ctx, workers, n, (*interactStage)(st)); err != nil {
+		return err
+	}
+	selectBest(st.cands, st.pl.ndocs, candidate.before)
+	st.cands = st.cands[:st.pl.ndocs]
+	slices.SortFunc(st.cands, candidate.compareOrd)
+	return nil
+}
+
+type interactStage state
+
+func (t *interactStage) run(worker, task int) error {
+	st := (*state)(t)
+	w := &st.workers[worker]
+	for i := task * interactChunk; i < min((task+1)*interactChunk, len(st.cands)); i++ {
+		c := &st.cands[i]
+		u := &st.s.units[c.unit]
+		sp := &st.spaces[u.space]
+		var err error
+		if w.codes, err = u.seg.DistinctCodes(w.codes, c.ord); err != nil {
+			return fmt.Errorf("codes of document %d: %w", c.ord, err)
+		}
+		codes := w.codes
+		if len(sp.keep) > 0 {
+			kept := codes[:0]
+			for _, code := range codes {
+				if sp.keep[code/64]&(1<<(code%64)) != 0 {
+					kept = append(kept, code)
+				}
+			}
+			codes = kept
+		}
+		c.approx = sp.base + sp.step*float32(kernel.InteractU8(sp.table, st.lanes, codes))
+		if c.approx != c.approx { // a query so long that its sums overflow
+			c.approx = float32(math.Inf(-1))
+		}
+	}
+	return nil
+}

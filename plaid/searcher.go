@@ -1,0 +1,172 @@
+package plaid
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"sync"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/index"
+	"github.com/golbert/golbert/quant"
+)
+
+// Searcher searches one snapshot of an index. It is safe for any number of goroutines. It holds pooled
+// scratch memory but no files: the snapshot stays the caller's, and must be open during searches.
+type Searcher struct {
+	units  []unit
+	spaces []space
+	dim    int
+	live   int
+	pool   sync.Pool // of *state
+}
+
+// NewSearcher returns a Searcher over s. It reads the segments' deletions and nothing else, so it is
+// cheap enough to make one per snapshot.
+func NewSearcher(s *index.Snapshot) *Searcher {
+	segs := s.Segments()
+	units := make([]unit, len(segs))
+	for i, seg := range segs {
+		units[i] = unit{seg: seg, pub: seg}
+	}
+	return newSearcher(units, s.Dim())
+}
+
+func newSearcher(units []unit, dim int) *Searcher {
+	s := &Searcher{units: units, dim: dim}
+	known := map[*quant.Codebook]int{}
+	for i := range units {
+		u := &units[i]
+		cb := u.seg.Codebook()
+		sp, ok := known[cb]
+		if !ok {
+			sp = len(s.spaces)
+			known[cb] = sp
+			s.spaces = append(s.spaces, space{cb: cb})
+		}
+		s.spaces[sp].units = append(s.spaces[sp].units, i)
+		u.space = sp
+		u.live = liveWords(u.seg)
+		if u.live == nil {
+			s.live += u.seg.NumDocs()
+		} else {
+			s.live += count(u.live)
+		}
+	}
+	return s
+}
+
+// Search returns the k documents with the highest MaxSim for the query q, whose rows are in the space of
+// the vectors that were added (not rotated). Hits are ordered by score descending, then id ascending.
+//
+// Errors: ErrInvalidK, ErrEmptyQuery, ErrTooManyTokens, ErrInvalidOptions, maxsim.ErrDim,
+// maxsim.ErrNotFinite, the context's error, and whatever reading the index or the filter gives.
+func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) ([]Hit, error) {
+	pl, err := s.plan(ctx, k, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkQuery(q); err != nil {
+		return nil, err
+	}
+	st := s.state()
+	defer s.release(st)
+	hits, err := st.search(ctx, q, pl)
+	if err != nil {
+		return nil, err
+	}
+	if o != nil && o.Stats != nil {
+		*o.Stats = st.stats
+	}
+	return hits, nil
+}
+
+// plan is what the queries of one call have in common.
+type plan struct {
+	knobs
+	masks   []mask // per unit
+	allowed int
+}
+
+func (s *Searcher) plan(ctx context.Context, k int, o *Options) (*plan, error) {
+	if k < 1 {
+		return nil, fmt.Errorf("k is %d: %w", k, ErrInvalidK)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	pl := &plan{}
+	var err error
+	if pl.masks, err = s.masks(o); err != nil {
+		return nil, err
+	}
+	for _, m := range pl.masks {
+		pl.allowed += m.n
+	}
+	pl.knobs = resolve(k, o, s.live, pl.allowed)
+	return pl, nil
+}
+
+// masks evaluates the filter for every unit and removes the deleted documents.
+func (s *Searcher) masks(o *Options) ([]mask, error) {
+	out := make([]mask, len(s.units))
+	for i := range s.units {
+		u := &s.units[i]
+		n := u.seg.NumDocs()
+		if o == nil || o.Filter == nil {
+			out[i] = mask{all: u.live == nil, n: n, docs: u.live}
+			if u.live != nil {
+				out[i].n = count(u.live)
+			}
+			continue
+		}
+		b, err := o.Filter.Bitmap(u.pub)
+		if err != nil {
+			return nil, fmt.Errorf("filter: %w", err)
+		}
+		w := make([]uint64, words(n))
+		if b != nil {
+			it := b.ManyIterator()
+			var buf [256]uint32
+			for m := it.NextMany(buf[:]); m > 0; m = it.NextMany(buf[:]) {
+				for _, ord := range buf[:m] {
+					if int64(ord) < int64(n) {
+						w[ord/64] |= 1 << (ord % 64)
+					}
+				}
+			}
+		}
+		for j := range u.live {
+			w[j] &= u.live[j]
+		}
+		out[i] = mask{n: count(w), docs: w}
+	}
+	return out, nil
+}
+
+// checkQuery names what is wrong with a query.
+func (s *Searcher) checkQuery(q maxsim.Matrix) error {
+	if err := q.Validate(); err != nil {
+		return fmt.Errorf("query: %w", err)
+	}
+	switch {
+	case q.Rows == 0:
+		return ErrEmptyQuery
+	case q.Rows > MaxQueryTokens:
+		return fmt.Errorf("%d tokens, at most %d: %w", q.Rows, MaxQueryTokens, ErrTooManyTokens)
+	case s.dim > 0 && q.Dim != s.dim:
+		return fmt.Errorf("query has dimension %d, the index %d: %w", q.Dim, s.dim, maxsim.ErrDim)
+	}
+	return nil
+}
+
+func count(w []uint64) int {
+	n := 0
+	for _, x := range w {
+		n += bits.OnesCount64(x)
+	}
+	return n
+}

@@ -1,0 +1,78 @@
+package plaid
+
+import (
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/golbert/golbert/index"
+	"github.com/golbert/golbert/quant"
+)
+
+// segment is what the search reads of an index.Segment; tests bring one that lies in memory.
+type segment interface {
+	NumDocs() int
+	NumLive() int
+	NumTokens() uint64
+	Codebook() *quant.Codebook
+	Deleted() *roaring.Bitmap
+	DocTokens(ord uint32) int
+	Codes(dst []uint32, ord uint32) ([]uint32, error)
+	DistinctCodes(dst []uint32, ord uint32) ([]uint32, error)
+	Residuals(ord uint32) ([]byte, error)
+	Postings(dst []uint32, centroid uint32) ([]uint32, error)
+	ID(ord uint32) (string, error)
+}
+
+var _ segment = (*index.Segment)(nil)
+
+// unit is one segment of a Searcher.
+type unit struct {
+	seg   segment
+	pub   *index.Segment // nil for a test's segment
+	space int            // index into Searcher.spaces
+	live  []uint64       // bitset of documents not deleted; nil = all
+}
+
+// space is one codebook and the segments coded by it.
+type space struct {
+	cb    *quant.Codebook
+	units []int
+}
+
+// mask is the set of documents of one unit that a search may return.
+type mask struct {
+	all  bool // every document; words is not set
+	n    int
+	docs []uint64
+}
+
+// words returns the number of 64-bit words of a set over n documents.
+func words(n int) int { return (n + 63) / 64 }
+
+// liveWords returns the bitset of documents not deleted, nil if none is.
+func liveWords(seg segment) []uint64 {
+	del := seg.Deleted()
+	if del == nil || del.IsEmpty() {
+		return nil
+	}
+	n := seg.NumDocs()
+	w := make([]uint64, words(n))
+	for i := range w {
+		w[i] = ^uint64(0)
+	}
+	if r := n % 64; r != 0 {
+		w[len(w)-1] = 1<<r - 1
+	}
+	it := del.ManyIterator()
+	var buf [256]uint32
+	for {
+		m := it.NextMany(buf[:])
+		if m == 0 {
+			return w
+		}
+		for _, ord := range buf[:m] {
+			if int(ord) < n {
+				w[ord/64] &^= 1 << (ord % 64)
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package plaid
+
+import (
+	"fmt"
+	"time"
+)
+
+// Stats tells what a search did, for tuning and explanation. For a batch, counts and times are sums over
+// its queries. Times are wall times of each stage; in a batch the stages of different queries overlap.
+type Stats struct {
+	// Queries is the number of queries that were searched (those in error left out).
+	Queries int
+	// Mode is "plaid", "flood" (stage 2 skipped) or "exhaustive".
+	Mode string
+	// NProbe and NDocs are the knobs as used, after defaults, selectivity and widening.
+	NProbe, NDocs int
+	// Allowed is the number of live documents that the filter lets through.
+	Allowed int
+	// Centroids counts centroid rows multiplied with the query, ProbedCentroids those whose posting
+	// lists were read, Postings the entries read.
+	Centroids, ProbedCentroids, Postings int
+	// Candidates counts documents entering stage 3 after tombstones and filter, Scored those decoded
+	// and scored exactly, ScoredTokens their token vectors.
+	Candidates, Scored, ScoredTokens int
+	// CentroidTime, CandidateTime, InteractionTime and ScoringTime are stages 1 to 4.
+	CentroidTime, CandidateTime, InteractionTime, ScoringTime time.Duration
+}
+
+// String is one line for logs.
+func (s Stats) String() string {
+	return fmt.Sprintf("%s queries=%d allowed=%d nprobe=%d ndocs=%d centroids=%d probed=%d postings=%d candidates=%d scored=%d tokens=%d stage1=%v stage2=%v stage3=%v stage4=%v",
+		s.Mode, s.Queries, s.Allowed, s.NProbe, s.NDocs, s.Centroids, s.ProbedCentroids, s.Postings, s.Candidates,
+		s.Scored, s.ScoredTokens, s.CentroidTime, s.CandidateTime, s.InteractionTime, s.ScoringTime)
+}
+
+// add sums the counts of one query into a batch's.
+func (s *Stats) add(o *Stats) {
+	s.Queries += o.Queries
+	s.Mode = o.Mode
+	s.NProbe = max(s.NProbe, o.NProbe)
+	s.NDocs = max(s.NDocs, o.NDocs)
+	s.Allowed = o.Allowed
+	s.Centroids += o.Centroids
+	s.ProbedCentroids += o.ProbedCentroids
+	s.Postings += o.Postings
+	s.Candidates += o.Candidates
+	s.Scored += o.Scored
+	s.ScoredTokens += o.ScoredTokens
+	s.CentroidTime += o.CentroidTime
+	s.CandidateTime += o.CandidateTime
+	s.InteractionTime += o.InteractionTime
+	s.ScoringTime += o.ScoringTime
+}
