@@ -21,6 +21,11 @@ const (
 // goroutines, and groups of them share stage 1. The error returned is one that concerns the whole call:
 // ErrInvalidK, ErrInvalidOptions, the filter's error, the context's; then there are no results.
 func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) ([]Result, error) {
+	release, err := s.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	pl, err := s.plan(ctx, k, o)
 	if err != nil {
 		return nil, err

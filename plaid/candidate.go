@@ -27,7 +27,13 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 		if err != nil {
 			return err
 		}
-		if len(st.cands) >= want || nprobe >= st.maxK() {
+		if len(st.cands) >= want {
+			return nil
+		}
+		if nprobe >= st.maxK() {
+			// Every list was read. What is missing has no tokens, or the scores overflowed to NaN, which
+			// is never among the best.
+			st.allCandidates()
 			return nil
 		}
 		// Too few: probe further, in strides, because each costs another pass over the centroids.

@@ -6,6 +6,9 @@ import (
 	"math"
 	"math/bits"
 	"time"
+
+	"github.com/golbert/golbert/index"
+	"github.com/golbert/golbert/quant"
 )
 
 const (
@@ -107,29 +110,22 @@ func (st *state) scoreDoc(worker int, unit, ord uint32) error {
 		return err
 	}
 	u, w := &st.s.units[unit], &st.workers[worker]
-	cb, sp := st.s.spaces[u.space].cb, &st.spaces[u.space]
-	var err error
-	if w.codes, err = u.seg.Codes(w.codes, ord); err != nil {
-		return fmt.Errorf("codes of document %d: %w", ord, err)
+	cb, query := st.s.spaces[u.space].cb, &st.spaces[u.space].query
+	if err := w.load(u.seg, ord, cb.RowBytes()); err != nil {
+		return err
 	}
-	if len(w.codes) == 0 {
+	n := len(w.codes)
+	if n == 0 {
 		return nil
 	}
-	res, err := u.seg.Residuals(ord)
-	if err != nil {
-		return fmt.Errorf("residuals of document %d: %w", ord, err)
-	}
-	dim, rowBytes := cb.Dim(), cb.RowBytes()
-	if len(res) < len(w.codes)*rowBytes {
-		return fmt.Errorf("residuals of document %d: %d bytes for %d tokens", ord, len(res), len(w.codes))
-	}
 	w.scored++
-	w.tokens += len(w.codes)
+	w.tokens += n
+	dim := cb.Dim()
 	chunk := max(decodeValues/dim, 1)
-	w.vec = grow(w.vec, min(chunk, len(w.codes))*dim)
-	if len(w.codes) <= chunk {
-		cb.Decode(w.vec, w.codes, res)
-		w.best.push(entry{score: sp.query.MaxSim(w.vec, len(w.codes)), unit: unit, ord: ord})
+	w.vec = grow(w.vec, min(chunk, n)*dim)
+	if n <= chunk {
+		w.decode(cb, 0, n)
+		w.best.push(entry{score: query.MaxSim(w.vec, n), unit: unit, ord: ord})
 		return w.best.err
 	}
 	// Long: maxima chunk by chunk, then the same sum in the same order as MaxSim's.
@@ -137,13 +133,13 @@ func (st *state) scoreDoc(worker int, unit, ord uint32) error {
 	for i := range st.rows {
 		w.max[i] = float32(math.Inf(-1))
 	}
-	for at := 0; at < len(w.codes); at += chunk {
+	for at := 0; at < n; at += chunk {
 		if err := st.ctx.Err(); err != nil {
 			return err
 		}
-		n := min(chunk, len(w.codes)-at)
-		cb.Decode(w.vec[:n*dim], w.codes[at:at+n], res[at*rowBytes:])
-		sp.query.Max(w.part, w.vec, n)
+		m := min(chunk, n-at)
+		w.decode(cb, at, m)
+		query.Max(w.part, w.vec, m)
 		for i, v := range w.part[:st.rows] {
 			w.max[i] = max(w.max[i], v)
 		}
@@ -154,4 +150,37 @@ func (st *state) scoreDoc(worker int, unit, ord uint32) error {
 	}
 	w.best.push(entry{score: score, unit: unit, ord: ord})
 	return w.best.err
+}
+
+// load reads a document's codes, residuals and inverse norms into w.
+func (w *worker) load(seg segment, ord uint32, rowBytes int) (err error) {
+	if w.codes, err = seg.Codes(w.codes, ord); err != nil {
+		return fmt.Errorf("codes of document %d: %w", ord, err)
+	}
+	if len(w.codes) == 0 {
+		return nil
+	}
+	if w.residuals, err = seg.Residuals(ord); err != nil {
+		return fmt.Errorf("residuals of document %d: %w", ord, err)
+	}
+	if w.invNorms, err = seg.InvNorms(w.invNorms, ord); err != nil {
+		return fmt.Errorf("norms of document %d: %w", ord, err)
+	}
+	if n := len(w.codes); len(w.residuals) != n*rowBytes || len(w.invNorms) != n {
+		return fmt.Errorf("document %d has %d codes, %d residual bytes and %d norms: %w",
+			ord, n, len(w.residuals), len(w.invNorms), index.ErrCorrupt)
+	}
+	return nil
+}
+
+// decode writes n vectors of the loaded document, from the one at on, to w.vec. A stored inverse norm of
+// exactly 0 marks a vector of zeros.
+func (w *worker) decode(cb *quant.Codebook, at, n int) {
+	dim, rowBytes := cb.Dim(), cb.RowBytes()
+	cb.Decode(w.vec[:n*dim], w.codes[at:at+n], w.residuals[at*rowBytes:(at+n)*rowBytes])
+	for i, inv := range w.invNorms[at : at+n] {
+		if inv == 0 {
+			clear(w.vec[i*dim : (i+1)*dim])
+		}
+	}
 }

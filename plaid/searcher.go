@@ -12,8 +12,9 @@ import (
 )
 
 // Searcher searches one snapshot of an index. It is safe for any number of goroutines. It holds pooled
-// scratch memory but no files: the snapshot stays the caller's, and must be open during searches.
+// scratch memory but no files: the snapshot stays the caller's, and must be open when a search starts.
 type Searcher struct {
+	snap   *index.Snapshot // nil in tests on segments in memory
 	units  []unit
 	spaces []space
 	dim    int
@@ -29,7 +30,20 @@ func NewSearcher(s *index.Snapshot) *Searcher {
 	for i, seg := range segs {
 		units[i] = unit{seg: seg, pub: seg}
 	}
-	return newSearcher(units, s.Dim())
+	sr := newSearcher(units, s.Dim())
+	sr.snap = s
+	return sr
+}
+
+// hold keeps the snapshot's files mapped for the length of a call.
+func (s *Searcher) hold() (release func(), err error) {
+	if s.snap == nil {
+		return func() {}, nil
+	}
+	if err := s.snap.Retain(); err != nil {
+		return nil, err
+	}
+	return s.snap.Release, nil
 }
 
 func newSearcher(units []unit, dim int) *Searcher {
@@ -60,8 +74,14 @@ func newSearcher(units []unit, dim int) *Searcher {
 // the vectors that were added (not rotated). Hits are ordered by score descending, then id ascending.
 //
 // Errors: ErrInvalidK, ErrEmptyQuery, ErrTooManyTokens, ErrInvalidOptions, maxsim.ErrDim,
-// maxsim.ErrNotFinite, the context's error, and whatever reading the index or the filter gives.
+// maxsim.ErrNotFinite, index.ErrClosed when the snapshot is closed, the context's error, and whatever
+// reading the index or the filter gives. A search that has begun finishes even if the snapshot is closed meanwhile.
 func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) ([]Hit, error) {
+	release, err := s.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	pl, err := s.plan(ctx, k, o)
 	if err != nil {
 		return nil, err

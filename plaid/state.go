@@ -60,11 +60,15 @@ type spaceState struct {
 
 // worker is the scratch of one goroutine of one query.
 type worker struct {
-	block  []float32  // a block of centroid scores, rows x lanes
-	sel    []selector // per lane
-	limit  []float32  // per lane: scores below cannot be among the best
-	codes  []uint32
-	vec    []float32 // decoded token vectors
+	block []float32  // a block of centroid scores, rows x lanes
+	sel   []selector // per lane
+	limit []float32  // per lane: scores below cannot be among the best
+	codes []uint32
+	vec   []float32 // decoded token vectors
+
+	residuals []byte // of the loaded document: mapped memory, not ours
+	invNorms  []float32
+
 	max    []float32 // per lane maxima of a long document
 	part   []float32
 	best   topk
@@ -82,6 +86,9 @@ func (s *Searcher) state() *state {
 
 func (s *Searcher) release(st *state) {
 	st.pl, st.ctx = nil, nil
+	for i := range st.workers {
+		st.workers[i].residuals = nil
+	}
 	if st.bytes() <= maxPooledBytes {
 		s.pool.Put(st)
 	}
@@ -96,7 +103,7 @@ func (st *state) bytes() int {
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
-		n += cap(w.block)*4 + cap(w.codes)*4 + cap(w.vec)*4 + cap(w.best.h)*48
+		n += cap(w.block)*4 + cap(w.codes)*4 + cap(w.vec)*4 + cap(w.invNorms)*4 + cap(w.best.h)*48
 		for j := range w.sel {
 			n += cap(w.sel[j].buf) * 8
 		}
