@@ -2,6 +2,7 @@ package colbert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -131,11 +132,18 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 			ierr = context.Cause(ctx)
 		case a.err != nil:
 			ierr = a.err // the cause itself, not what the index says about it
+		default:
+			if de := (*index.DocumentError)(nil); errors.As(ierr, &de) {
+				ierr = &DocumentError{ID: de.ID, Err: de.Err}
+			}
 		}
 		return AddResult{}, fmt.Errorf("colbert: add: %w", ierr)
 	}
 	x.committed()
-	a.res.Added, a.res.Replaced, a.res.Tokens = res.Added, res.Replaced, res.Tokens
+	// The index counts as added every document that is there because of this call.
+	a.res.Added = res.Added - res.Replaced
+	a.res.Replaced = a.progress.Documents - a.res.Added
+	a.res.Tokens = res.Tokens
 	return a.res, nil
 }
 

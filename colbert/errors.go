@@ -3,6 +3,7 @@ package colbert
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/encoder"
@@ -41,6 +42,8 @@ var (
 	ErrInvalidID = index.ErrInvalidID
 	// ErrEmptyDocument reports a document whose text left no token vector.
 	ErrEmptyDocument = index.ErrEmptyDocument
+	// ErrInvalidMetadata reports a metadata value of a type that cannot be stored.
+	ErrInvalidMetadata = index.ErrInvalidMetadata
 	// ErrTooManyTokens reports a document of more tokens than the index allows.
 	ErrTooManyTokens = index.ErrTooManyTokens
 	// ErrExists reports Create in a directory that has something in it.
@@ -57,8 +60,23 @@ var (
 	ErrCorrupt = index.ErrCorrupt
 )
 
-// DocumentError is a failure that is one document's own: ID names it, Unwrap gives the cause.
-type DocumentError = index.DocumentError
+// DocumentError is a failure that is one document's own.
+type DocumentError struct {
+	ID  string // the document's id
+	Err error
+}
+
+// Error names the document.
+func (e *DocumentError) Error() string {
+	id := e.ID
+	if len(id) > 80 {
+		id = strings.ToValidUTF8(id[:80], "") + "..."
+	}
+	return fmt.Sprintf("document %q: %v", id, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *DocumentError) Unwrap() error { return e.Err }
 
 // CorruptError names the file, section and offset of damage.
 type CorruptError = index.CorruptError

@@ -54,12 +54,11 @@ type Index struct {
 	closed bool
 }
 
-// view is a snapshot and its searcher, shared by the searches of one generation. refs counts them, and one
-// more while the Index holds the view; the snapshot closes at zero. Guarded by Index.mu.
+// view is a snapshot and its searcher, shared by the searches of one generation. The Index owns the snapshot;
+// searches retain it, so that it outlives a commit or Close in the midst of them.
 type view struct {
 	snap     *index.Snapshot
 	searcher *plaid.Searcher
-	refs     int
 }
 
 // Create makes an index in dir, which must be absent or empty (ErrExists otherwise), for texts that enc
@@ -179,7 +178,7 @@ func (x *Index) Close() error {
 // Encoder returns the encoder that the index was opened with.
 func (x *Index) Encoder() Encoder { return x.enc }
 
-// acquire returns the view of the last commit; give it back with release.
+// acquire returns the view of the last commit; give it back with view.release.
 func (x *Index) acquire() (*view, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -191,24 +190,12 @@ func (x *Index) acquire() (*view, error) {
 		if err != nil {
 			return nil, err
 		}
-		x.view = &view{snap: snap, searcher: plaid.NewSearcher(snap), refs: 1}
+		x.view = &view{snap: snap, searcher: plaid.NewSearcher(snap)}
 	}
-	x.view.refs++
-	return x.view, nil
+	return x.view, x.view.snap.Retain()
 }
 
-func (x *Index) release(v *view) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	_ = v.unref() // closing a snapshot only drops references
-}
-
-func (v *view) unref() error {
-	if v.refs--; v.refs == 0 {
-		return v.snap.Close()
-	}
-	return nil
-}
+func (v *view) release() { v.snap.Release() }
 
 // committed makes the next search see what was just written.
 func (x *Index) committed() {
@@ -223,7 +210,7 @@ func (x *Index) dropView() error {
 		return nil
 	}
 	x.view = nil
-	return v.unref()
+	return v.snap.Close()
 }
 
 // Check verifies every checksum and invariant of the index in dir, without an encoder. Damage is listed in

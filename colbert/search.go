@@ -77,7 +77,7 @@ func (x *Index) SearchBatch(ctx context.Context, texts []string, k int, o *Searc
 	if err != nil {
 		return nil, err
 	}
-	defer x.release(v)
+	defer v.release()
 	out := make([]Result, len(texts))
 	for from := 0; from < len(texts); from += searchChunk {
 		to := min(from+searchChunk, len(texts))
@@ -140,7 +140,7 @@ func (x *Index) SearchVectors(ctx context.Context, q maxsim.Matrix, k int, o *Se
 	if err != nil {
 		return nil, err
 	}
-	defer x.release(v)
+	defer v.release()
 	found, err := v.searcher.Search(ctx, q, k, &opt.Plaid)
 	if err != nil {
 		return nil, fmt.Errorf("colbert: search: %w", err)
@@ -175,7 +175,7 @@ func (x *Index) Get(ctx context.Context, id string) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	defer x.release(v)
+	defer v.release()
 	seg, ord, ok := v.snap.Lookup(id)
 	if !ok {
 		return Document{}, fmt.Errorf("colbert: get %q: %w", id, ErrUnknownID)
@@ -208,7 +208,7 @@ func (x *Index) Info() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	defer x.release(v)
+	defer v.release()
 	return Info{
 		Model:     x.ix.Attributes()[attrModel],
 		Dim:       x.ix.Dim(),
