@@ -1,30 +1,6 @@
 package encoder
 
-import (
-	"context"
-
-	"github.com/golbert/golbert/colbert/maxsim"
-)
-
-// Toggle overrides a yes-or-no setting of a checkpoint.
-type Toggle uint8
-
-// The zero Toggle leaves the checkpoint's own setting.
-const (
-	FromCheckpoint Toggle = iota
-	On
-	Off
-)
-
-func (t Toggle) or(own bool) bool {
-	switch t {
-	case On:
-		return true
-	case Off:
-		return false
-	}
-	return own
-}
+import "github.com/golbert/golbert/colbert/maxsim"
 
 // Encoded is one text as token vectors.
 type Encoded struct {
@@ -53,18 +29,7 @@ type TextOptions struct {
 	// Language is the language of the texts, as an ISO code, for models that need it. Models that do not
 	// ignore it.
 	Language string
-	// Progress, when set, is called after each finished portion of the texts, never concurrently.
+	// Progress, when set, is called after each finished portion of the texts, never concurrently and with
+	// ascending done.
 	Progress func(done, total int)
-}
-
-// EncodeQuery encodes one query. Errors are those of EncodeQueries without the *TextError.
-func (m *Model) EncodeQuery(ctx context.Context, text string, o *TextOptions) (Encoded, error) {
-	out, err := m.EncodeQueries(ctx, []string{text}, o)
-	if err != nil {
-		if te, ok := err.(*TextError); ok {
-			err = te.Err
-		}
-		return Encoded{}, err
-	}
-	return out[0], nil
 }

@@ -14,6 +14,8 @@ var (
 	// ErrUnsupported reports a checkpoint with an architecture, activation or component that this package
 	// does not run; the message names it.
 	ErrUnsupported = errors.New("encoder: unsupported")
+	// ErrOptions reports options that contradict each other or the checkpoint; the message lists all faults.
+	ErrOptions = errors.New("encoder: bad options")
 	// ErrClosed reports the use of a model after Close.
 	ErrClosed = errors.New("encoder: model is closed")
 	// ErrNotFinite reports token vectors with NaN or infinite values, the sign of damaged weights.

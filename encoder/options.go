@@ -1,0 +1,147 @@
+package encoder
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Toggle overrides a yes-or-no setting of a checkpoint.
+type Toggle uint8
+
+// The zero Toggle leaves the checkpoint's own setting.
+const (
+	FromCheckpoint Toggle = iota
+	On
+	Off
+)
+
+func (t Toggle) or(own bool) bool {
+	switch t {
+	case On:
+		return true
+	case Off:
+		return false
+	}
+	return own
+}
+
+// Options change how a checkpoint is opened. A nil pointer means the zero value, which follows the
+// checkpoint in everything.
+type Options struct {
+	// Name replaces the model's name; empty means the folder's name.
+	Name string
+	// MaxQueryTokens and MaxDocTokens replace the checkpoint's lengths, special tokens included; 0 keeps them.
+	MaxQueryTokens, MaxDocTokens int
+	// Workers is the number of goroutines that encode; 0 means GOMAXPROCS.
+	Workers int
+	// Markers inserts the query and document marker tokens.
+	Markers Toggle
+	// Expansion fills queries with MASK tokens up to the query length.
+	Expansion Toggle
+	// AttendExpansion lets other tokens attend to the expansion masks.
+	AttendExpansion Toggle
+	// Skiplist drops the vectors of punctuation from documents. When it is On and the checkpoint has no list,
+	// the list is ASCII punctuation.
+	Skiplist Toggle
+	// SpecialVectors keeps the vectors of CLS, SEP and the markers; checkpoints keep them. Expansion masks are
+	// always kept.
+	SpecialVectors Toggle
+	// NoSpecialInText treats the names of special tokens in a text ("[SEP]") as ordinary text. The reference
+	// implementations do not; switch it on for texts that are not trusted.
+	NoSpecialInText bool
+}
+
+// side is how texts of one kind become tokens and which of their vectors are kept.
+type side struct {
+	marker       int32 // inserted at index 1 when hasMarker
+	hasMarker    bool
+	length       int // limit, special tokens included
+	expand       bool
+	attend       bool  // the expansion tokens are attended to
+	expansion    int32 // the expansion token
+	skip         map[int32]bool
+	keepSpecial  bool
+	strip, lower bool
+	plainText    bool // NoSpecialInText
+}
+
+type settings struct{ query, doc side }
+
+// minTokens is the least length that leaves room for CLS, a marker, one token and SEP.
+const minTokens = 4
+
+// punctuation is Python's string.punctuation, the default skiplist of ColBERT.
+const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+// resolve lays the options over the checkpoint's own settings.
+func (w *weights) resolve(o *Options) (settings, error) {
+	r := &w.ckpt.Retrieval
+	most := w.enc.Shape().MaxTokens
+	var faults []error
+	length := func(what string, asked, own int) int {
+		n := own
+		if asked != 0 {
+			n = asked
+		}
+		switch {
+		case n == 0 || asked == 0 && most > 0 && n > most:
+			n = most
+		case most > 0 && n > most:
+			faults = append(faults, fmt.Errorf("%s is %d, the model has %d positions", what, n, most))
+		}
+		if n < minTokens {
+			faults = append(faults, fmt.Errorf("%s is %d, the least is %d", what, n, minTokens))
+		}
+		return n
+	}
+	if o.Workers < 0 {
+		faults = append(faults, fmt.Errorf("Workers is %d", o.Workers))
+	}
+	common := side{
+		keepSpecial: o.SpecialVectors.or(true),
+		strip:       r.StripSpace,
+		lower:       r.LowerCase,
+		plainText:   o.NoSpecialInText,
+	}
+	s := settings{query: common, doc: common}
+	s.query.length = length("MaxQueryTokens", o.MaxQueryTokens, r.QueryLength)
+	s.doc.length = length("MaxDocTokens", o.MaxDocTokens, r.DocumentLength)
+	for _, m := range []struct {
+		s  *side
+		id int32
+		ok bool
+	}{{&s.query, r.Query.ID, r.Query.Token != ""}, {&s.doc, r.Document.ID, r.Document.Token != ""}} {
+		if o.Markers == On && !m.ok {
+			faults = append(faults, errors.New("Markers is On and the checkpoint has none"))
+		}
+		m.s.marker, m.s.hasMarker = m.id, m.ok && o.Markers != Off
+	}
+	if s.query.expand = o.Expansion.or(r.Expansion); s.query.expand {
+		s.query.attend = o.AttendExpansion.or(r.AttendExpansion)
+		s.query.expansion = r.ExpansionID
+		if !r.Expansion {
+			id, ok := w.tok.MASK()
+			if !ok {
+				faults = append(faults, errors.New("Expansion is On and the tokenizer has no mask token"))
+			}
+			s.query.expansion = id
+		}
+	}
+	if o.Skiplist.or(len(r.Skiplist) > 0) {
+		s.doc.skip = make(map[int32]bool)
+		for _, id := range r.Skiplist {
+			s.doc.skip[id] = true
+		}
+		if len(r.Skiplist) == 0 {
+			for _, c := range punctuation {
+				if id, ok := w.tok.ID(string(c)); ok {
+					s.doc.skip[id] = true
+				}
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return s, fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
+	}
+	return s, nil
+}

@@ -1,0 +1,162 @@
+package encoder
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/golbert/golbert/encoder/tokenizer"
+)
+
+// prepared is a text as the transformer takes it.
+type prepared struct {
+	ids       []int32
+	attended  int     // the first tokens, those that others attend to
+	keep      []int32 // the positions whose vectors are kept
+	tokens    []Token // one per kept position
+	truncated bool
+}
+
+// checkText refuses texts that no model can encode.
+func checkText(text string) error {
+	if !utf8.ValidString(text) {
+		for i, r := range text {
+			if r == utf8.RuneError {
+				if _, n := utf8.DecodeRuneInString(text[i:]); n == 1 {
+					return fmt.Errorf("%w: byte %#02x at offset %d", ErrInvalidUTF8, text[i], i)
+				}
+			}
+		}
+	}
+	if strings.TrimSpace(text) == "" {
+		return ErrEmptyText
+	}
+	return nil
+}
+
+// prepare tokenises a text: CLS, the marker at index 1, the text's tokens, SEP, and for queries with expansion
+// MASK up to the length (Khattab and Zaharia, SIGIR 2020, section 3.2). buf is working memory.
+func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Encoding) prepared {
+	src := s.source(text)
+	limit := s.length
+	if s.hasMarker {
+		limit--
+	}
+	tok.AppendEncode(buf, src.text, tokenizer.EncodeOptions{AddSpecial: true, MaxLen: limit, NoSpecialInText: s.plainText})
+
+	n := len(buf.IDs)
+	p := prepared{truncated: buf.Truncated}
+	total := n
+	if s.hasMarker {
+		total++
+	}
+	p.attended = total
+	if s.expand && total < s.length {
+		total = s.length
+		if s.attend {
+			p.attended = total
+		}
+	}
+	p.ids = make([]int32, 0, total)
+	p.keep = make([]int32, 0, total)
+	p.tokens = make([]Token, 0, total)
+	add := func(id int32, off [2]int, special, keep bool) {
+		if keep {
+			text, _ := tok.Token(id)
+			p.keep = append(p.keep, int32(len(p.ids)))
+			p.tokens = append(p.tokens, Token{ID: id, Text: text, Start: off[0], End: off[1], Special: special})
+		}
+		p.ids = append(p.ids, id)
+	}
+	fill := func(all bool) {
+		for i, id := range buf.IDs {
+			// The marker goes to index 1 even when the tokenizer adds nothing in front.
+			if i == 1 && s.hasMarker {
+				add(s.marker, [2]int{}, true, all || s.keepSpecial)
+			}
+			if buf.Special[i] {
+				add(id, [2]int{}, true, all || s.keepSpecial)
+			} else {
+				add(id, src.offsets(buf.Offsets[i]), false, all || !s.skip[id])
+			}
+		}
+		if n < 2 && s.hasMarker {
+			add(s.marker, [2]int{}, true, all || s.keepSpecial)
+		}
+		for len(p.ids) < total {
+			add(s.expansion, [2]int{}, true, true)
+		}
+	}
+	fill(false)
+	if len(p.keep) == 0 {
+		// Nothing but punctuation, or nothing that the tokenizer kept: a text always has a vector.
+		p.ids = p.ids[:0]
+		fill(true)
+	}
+	return p
+}
+
+// source is a text after stripping and lower-casing, with the way back to the given text.
+type source struct {
+	text  string
+	given string  // before lower-casing
+	shift int     // offset of given in the text as the caller has it
+	at    []int32 // per byte of text the offset of its letter in given, when lower-casing moved them
+}
+
+func (s *side) source(text string) source {
+	src := source{text: text, given: text}
+	if s.strip {
+		src.given = strings.TrimLeftFunc(text, unicode.IsSpace)
+		src.shift = len(text) - len(src.given)
+		src.given = strings.TrimRightFunc(src.given, unicode.IsSpace)
+		src.text = src.given
+	}
+	if s.lower {
+		src.lower()
+	}
+	return src
+}
+
+// offsets takes a range of the prepared text back to the caller's text.
+func (s *source) offsets(r [2]int) [2]int {
+	if s.at != nil && r[0] < r[1] {
+		last := int(s.at[r[1]-1])
+		_, n := utf8.DecodeRuneInString(s.given[last:])
+		r[0], r[1] = int(s.at[r[0]]), last+n
+	}
+	return [2]int{r[0] + s.shift, r[1] + s.shift}
+}
+
+// lower is Python's str.lower for all but rare contexts: letter by letter, with İ becoming two characters and
+// a capital sigma at the end of a word becoming ς.
+func (s *source) lower() {
+	b := make([]byte, 0, len(s.given))
+	at := make([]int32, 0, len(s.given))
+	moved := false
+	var before rune
+	for i, r := range s.given {
+		moved = moved || len(b) != i
+		switch {
+		case r == 'İ':
+			b = append(b, "i\u0307"...)
+		case r == 'Σ' && unicode.IsLetter(before) && !startsWithLetter(s.given[i+utf8.RuneLen(r):]):
+			b = utf8.AppendRune(b, 'ς')
+		default:
+			b = utf8.AppendRune(b, unicode.ToLower(r))
+		}
+		for len(at) < len(b) {
+			at = append(at, int32(i))
+		}
+		before = r
+	}
+	if s.text = string(b); moved || len(b) != len(s.given) {
+		s.at = at
+	}
+}
+
+func startsWithLetter(s string) bool {
+	r, _ := utf8.DecodeRuneInString(s)
+	return unicode.IsLetter(r)
+}
