@@ -1,9 +1,36 @@
 package tokenizer
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"sync"
+)
 
 // Tokenizer turns text into token ids. It is immutable and safe for concurrent use.
-type Tokenizer struct{}
+type Tokenizer struct {
+	vocab      *vocab
+	added      []AddedToken // by ascending id
+	addedByID  map[int32]string
+	addedID    map[string]int32
+	raw        *addedSet // tokens looked for in the text as it stands
+	normalized *addedSet // tokens looked for in normalised text
+	normalizer normalizer
+	pre        preTokenizer
+	model      model
+	before     []int32 // special tokens that the post-processor puts before the text
+	after      []int32 // and after it
+	size       int     // largest id + 1
+	unk        int32
+	special    [4]int32 // CLS, SEP, PAD, MASK; -1 for none
+	pool       sync.Pool
+}
+
+const (
+	specialCLS = iota
+	specialSEP
+	specialPad
+	specialMask
+)
 
 // Encoding is the result of Encode. The three slices have one element per token.
 type Encoding struct {
@@ -30,53 +57,232 @@ type EncodeOptions struct {
 	NoSpecialInText bool
 }
 
-// VocabOptions describes a BERT tokenizer of which only the vocabulary is at hand. The zero value is that of
-// bert-base-uncased.
-type VocabOptions struct {
-	// Cased keeps the case of letters (do_lower_case false).
-	Cased bool
-	// StripAccents removes combining marks; nil means: when the text is lower-cased.
-	StripAccents *bool
-	// NoCJKSplit keeps runs of Chinese characters together (tokenize_chinese_chars false).
-	NoCJKSplit bool
-	// Unk, CLS, SEP, Pad and Mask name the special tokens; empty means [UNK], [CLS], [SEP], [PAD], [MASK].
-	Unk, CLS, SEP, Pad, Mask string
+// MaxText is the longest text, in bytes, that Encode takes; longer texts are cut there, as if by MaxLen.
+const MaxText = math.MaxInt32 - 16
+
+// Encode tokenizes text. It never fails: bytes that are not UTF-8 count as U+FFFD, which BERT's normalizer drops.
+func (t *Tokenizer) Encode(text string, o EncodeOptions) Encoding {
+	var e Encoding
+	if n := min(len(text)/4+4, 1<<16); o.MaxLen > 0 && o.MaxLen < n {
+		e.grow(o.MaxLen + len(t.before) + len(t.after))
+	} else {
+		e.grow(n)
+	}
+	t.AppendEncode(&e, text, o)
+	return e
 }
 
-// FromJSON reads a Hugging Face tokenizer.json.
-func FromJSON(b []byte) (*Tokenizer, error) { return nil, fmt.Errorf("%w: FromJSON", ErrUnsupported) }
-
-// FromVocab builds a BERT tokenizer from the content of a vocab.txt: one token a line, its id the line number.
-func FromVocab(vocab []byte, o VocabOptions) (*Tokenizer, error) {
-	return nil, fmt.Errorf("%w: FromVocab", ErrUnsupported)
+// grow makes room for n tokens.
+func (e *Encoding) grow(n int) {
+	e.IDs, e.Offsets, e.Special = make([]int32, 0, n), make([][2]int, 0, n), make([]bool, 0, n)
 }
 
-// Encode tokenizes text.
-func (t *Tokenizer) Encode(text string, o EncodeOptions) Encoding { return Encoding{} }
+// add appends one token.
+func (e *Encoding) add(id int32, at [2]int, special bool) {
+	e.IDs = append(e.IDs, id)
+	e.Offsets = append(e.Offsets, at)
+	e.Special = append(e.Special, special)
+}
 
 // AppendEncode is Encode into e, whose slices are overwritten and reused.
-func (t *Tokenizer) AppendEncode(e *Encoding, text string, o EncodeOptions) {}
+func (t *Tokenizer) AppendEncode(e *Encoding, text string, o EncodeOptions) {
+	e.IDs, e.Offsets, e.Special, e.Truncated = e.IDs[:0], e.Offsets[:0], e.Special[:0], false
+	if len(text) > MaxText {
+		text, e.Truncated = text[:MaxText], true
+	}
+	limit := math.MaxInt
+	if o.MaxLen > 0 {
+		limit = o.MaxLen
+		if o.AddSpecial {
+			limit = max(0, limit-len(t.before)-len(t.after))
+		}
+	}
+	if o.AddSpecial {
+		for _, id := range t.before {
+			e.add(id, [2]int{}, true)
+		}
+		if limit < math.MaxInt {
+			limit += len(t.before)
+		}
+	}
+	s, _ := t.pool.Get().(*scratch)
+	if s == nil {
+		s = new(scratch)
+	}
+	t.encodeText(e, text, o.NoSpecialInText, limit, s)
+	if cap(s.norm.text) <= maxKept && cap(s.norm.from) <= maxKept {
+		t.pool.Put(s)
+	}
+	if len(e.IDs) > limit {
+		e.IDs, e.Offsets, e.Special, e.Truncated = e.IDs[:limit], e.Offsets[:limit], e.Special[:limit], true
+	}
+	if o.AddSpecial {
+		for _, id := range t.after {
+			e.add(id, [2]int{}, true)
+		}
+	}
+}
+
+// encodeText appends the tokens of the text. It stops when there are more than limit.
+func (t *Tokenizer) encodeText(e *Encoding, text string, noSpecial bool, limit int, s *scratch) {
+	s.parts = t.raw.split(s.parts[:0], text, noSpecial)
+	for _, p := range s.parts {
+		if p.tok != nil {
+			e.add(p.tok.ID, [2]int{int(p.start), int(p.end)}, false)
+			continue
+		}
+		a := &s.norm
+		a.reset(p.start)
+		t.normalizer.normalize(a, text[p.start:p.end], s)
+		if t.normalized == nil {
+			t.encodeWords(e, span{0, int32(len(a.text))}, limit, s)
+		} else {
+			s.inner = t.normalized.split(s.inner[:0], string(a.text), noSpecial)
+			for _, q := range s.inner {
+				if q.tok != nil {
+					e.add(q.tok.ID, a.origin(q.span), false)
+				} else {
+					t.encodeWords(e, q.span, limit, s)
+				}
+			}
+		}
+		if len(e.IDs) > limit {
+			return
+		}
+	}
+}
+
+// encodeWords appends the tokens of a range of the normalised text.
+func (t *Tokenizer) encodeWords(e *Encoding, in span, limit int, s *scratch) {
+	a := &s.norm
+	s.words = t.pre.preTokenize(s.words[:0], a, in)
+	for _, w := range s.words {
+		s.pieces = t.model.tokenize(s.pieces[:0], a.text[w.start:w.end])
+		for _, p := range s.pieces {
+			e.add(p.id, a.origin(span{w.start + p.start, w.start + p.end}), false)
+		}
+		if len(e.IDs) > limit {
+			return
+		}
+	}
+}
 
 // ID returns the id of a token of the vocabulary or of an added token, by its exact text.
-func (t *Tokenizer) ID(token string) (int32, bool) { return 0, false }
+func (t *Tokenizer) ID(token string) (int32, bool) {
+	if id, ok := t.addedID[token]; ok {
+		return id, true
+	}
+	return t.vocab.id([]byte(token))
+}
 
 // Token returns the text of an id.
-func (t *Tokenizer) Token(id int32) (string, bool) { return "", false }
+func (t *Tokenizer) Token(id int32) (string, bool) {
+	if s, ok := t.addedByID[id]; ok {
+		return s, true
+	}
+	if id < 0 || int(id) >= len(t.vocab.tokens) || !t.vocab.known[id] {
+		return "", false
+	}
+	return t.vocab.tokens[id], true
+}
 
-// VocabSize is the largest id, plus one.
-func (t *Tokenizer) VocabSize() int { return 0 }
+// VocabSize is the largest id, added tokens included, plus one: the rows that an embedding table needs.
+func (t *Tokenizer) VocabSize() int { return t.size }
 
-// CLS returns the id of the classification token, when there is one.
-func (t *Tokenizer) CLS() (int32, bool) { return 0, false }
+// AddedTokens lists the tokens that are found in text as they stand.
+func (t *Tokenizer) AddedTokens() []AddedToken { return append([]AddedToken(nil), t.added...) }
 
-// SEP returns the id of the separator token, when there is one.
-func (t *Tokenizer) SEP() (int32, bool) { return 0, false }
+// NumSpecial is the number of tokens that AddSpecial adds to a text.
+func (t *Tokenizer) NumSpecial() int { return len(t.before) + len(t.after) }
+
+// LowerCases reports whether the normalizer lower-cases.
+func (t *Tokenizer) LowerCases() bool {
+	n, ok := t.normalizer.(*bertNormalizer)
+	return ok && n.lower
+}
+
+func (t *Tokenizer) specialID(i int) (int32, bool) { return max(t.special[i], 0), t.special[i] >= 0 }
+
+// CLS returns the id of the token at the start of every text ([CLS], <s>), when there is one.
+func (t *Tokenizer) CLS() (int32, bool) { return t.specialID(specialCLS) }
+
+// SEP returns the id of the token at the end of every text ([SEP], </s>), when there is one.
+func (t *Tokenizer) SEP() (int32, bool) { return t.specialID(specialSEP) }
 
 // PAD returns the id of the padding token, when there is one.
-func (t *Tokenizer) PAD() (int32, bool) { return 0, false }
+func (t *Tokenizer) PAD() (int32, bool) { return t.specialID(specialPad) }
 
 // MASK returns the id of the mask token, when there is one.
-func (t *Tokenizer) MASK() (int32, bool) { return 0, false }
+func (t *Tokenizer) MASK() (int32, bool) { return t.specialID(specialMask) }
 
 // UNK returns the id of the unknown token, when there is one.
-func (t *Tokenizer) UNK() (int32, bool) { return 0, false }
+func (t *Tokenizer) UNK() (int32, bool) { return t.unk, true }
+
+// build puts a tokenizer together: it numbers the added tokens as the reference does (the vocabulary's id when
+// the token is there, else the next free one) and looks up the special tokens.
+func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedToken, names [4][]string) (*Tokenizer, error) {
+	t := &Tokenizer{
+		vocab: v, normalizer: norm, pre: pre, model: m,
+		addedByID: make(map[int32]string, len(added)), addedID: make(map[string]int32, len(added)),
+		size: len(v.tokens),
+	}
+	var rawTokens, normTokens []AddedToken
+	var rawText, normText []string
+	var s scratch
+	for _, a := range added {
+		if a.Content == "" {
+			continue
+		}
+		id, ok := t.ID(a.Content)
+		if !ok {
+			id = int32(t.size)
+		}
+		if int(id) >= t.size {
+			t.size = int(id) + 1
+		}
+		if other, taken := t.addedByID[id]; taken && other != a.Content {
+			return nil, fmt.Errorf("%w: id %d is given to added tokens %q and %q", ErrCorrupt, id, other, a.Content)
+		}
+		a.ID = id
+		if _, again := t.addedID[a.Content]; again { // the last one counts
+			rawTokens, rawText = without(rawTokens, rawText, id)
+			normTokens, normText = without(normTokens, normText, id)
+			for i := range t.added {
+				if t.added[i].ID == id {
+					t.added[i] = a
+				}
+			}
+		} else {
+			t.added = append(t.added, a)
+		}
+		t.addedByID[id], t.addedID[a.Content] = a.Content, id
+		if a.Normalized {
+			s.norm.reset(0)
+			norm.normalize(&s.norm, a.Content, &s)
+			normTokens, normText = append(normTokens, a), append(normText, string(s.norm.text))
+		} else {
+			rawTokens, rawText = append(rawTokens, a), append(rawText, a.Content)
+		}
+	}
+	t.raw, t.normalized = newAddedSet(rawTokens, rawText), newAddedSet(normTokens, normText)
+	for i, list := range names {
+		t.special[i] = -1
+		for _, name := range list {
+			if id, ok := t.ID(name); ok {
+				t.special[i] = id
+				break
+			}
+		}
+	}
+	return t, nil
+}
+
+// without removes the token of that id.
+func without(tokens []AddedToken, texts []string, id int32) ([]AddedToken, []string) {
+	for i := range tokens {
+		if tokens[i].ID == id {
+			return append(tokens[:i], tokens[i+1:]...), append(texts[:i], texts[i+1:]...)
+		}
+	}
+	return tokens, texts
+}

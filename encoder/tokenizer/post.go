@@ -1,0 +1,142 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/golbert/golbert/internal/jsonscan"
+)
+
+// postProcessor holds the special tokens that stand before and after a single text.
+type postProcessor struct{ before, after []int32 }
+
+func readPost(kind string, f fields) (*postProcessor, error) {
+	switch kind {
+	case "BertProcessing":
+		return readBertProcessing(f)
+	case "TemplateProcessing":
+		return readTemplate(f)
+	}
+	return nil, &UnsupportedError{Component: "post_processor", Name: kind}
+}
+
+// readBertProcessing reads {"sep": ["[SEP]", 102], "cls": ["[CLS]", 101]}.
+func readBertProcessing(f fields) (*postProcessor, error) {
+	if err := f.unknown("post_processor", "BertProcessing", "sep", "cls"); err != nil {
+		return nil, err
+	}
+	token := func(name string) ([]int32, error) {
+		s := f[name]
+		if s == nil {
+			return nil, fmt.Errorf("%w: tokenizer.json: BertProcessing lacks %q", ErrCorrupt, name)
+		}
+		id := int32(-1)
+		err := s.Array(func(i int) error {
+			if i == 0 {
+				return s.Skip()
+			}
+			v, err := readID(s)
+			id = v
+			return err
+		})
+		if err == nil && id < 0 {
+			err = s.Errorf("%s has no id", name)
+		}
+		return []int32{id}, err
+	}
+	cls, err1 := token("cls")
+	sep, err2 := token("sep")
+	return &postProcessor{cls, sep}, errors.Join(err1, err2)
+}
+
+func readID(s *jsonscan.Scanner) (int32, error) {
+	v, err := s.Int()
+	if err == nil && (v < 0 || v >= maxVocab) {
+		err = s.Errorf("id %d", v)
+	}
+	return int32(v), err
+}
+
+// readTemplate reads the template for single texts: special tokens, the text once, special tokens. The template
+// for pairs of texts does not concern retrieval.
+func readTemplate(f fields) (*postProcessor, error) {
+	err := f.unknown("post_processor", "TemplateProcessing", "single", "pair", "special_tokens")
+	if err != nil {
+		return nil, err
+	}
+	special := map[string][]int32{}
+	if s := f["special_tokens"]; s != nil {
+		err := s.Object(func(key []byte) error {
+			if len(special) == maxTemplate {
+				return s.Errorf("more than %d special tokens", maxTemplate)
+			}
+			name := string(key)
+			var ids []int32
+			err := s.Object(func(key []byte) error {
+				if string(key) != "ids" {
+					return s.Skip()
+				}
+				return s.Array(func(i int) error {
+					if i == maxTemplate {
+						return s.Errorf("special token %q has more than %d ids", name, maxTemplate)
+					}
+					id, err := readID(s)
+					ids = append(ids, id)
+					return err
+				})
+			})
+			special[name] = ids
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s := f["single"]
+	if s == nil {
+		return nil, fmt.Errorf("%w: tokenizer.json: TemplateProcessing lacks \"single\"", ErrCorrupt)
+	}
+	p := &postProcessor{}
+	texts := 0
+	err = s.Array(func(int) error {
+		return s.Object(func(key []byte) error {
+			switch string(key) {
+			case "Sequence":
+				texts++
+				return s.Skip()
+			case "SpecialToken":
+				var name string
+				if err := s.Object(func(key []byte) (err error) {
+					if string(key) != "id" {
+						return s.Skip()
+					}
+					name, err = s.Text()
+					return err
+				}); err != nil {
+					return err
+				}
+				ids, ok := special[name]
+				if !ok {
+					return s.Errorf("template names %q, which is not among its special_tokens", name)
+				}
+				if len(p.before)+len(p.after)+len(ids) > maxTemplate {
+					return s.Errorf("template of more than %d special tokens", maxTemplate)
+				}
+				if texts == 0 {
+					p.before = append(p.before, ids...)
+				} else {
+					p.after = append(p.after, ids...)
+				}
+				return nil
+			}
+			return s.Errorf("template has a part %q", key)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if texts != 1 {
+		return nil, &UnsupportedError{Component: "post_processor", Name: fmt.Sprintf("TemplateProcessing with the text %d times", texts)}
+	}
+	return p, nil
+}
