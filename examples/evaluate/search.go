@@ -124,3 +124,27 @@ func best(all []eval.Scored) []eval.Scored {
 	slices.SortFunc(all, func(a, b eval.Scored) int { return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID)) })
 	return all[:min(depth, len(all))]
 }
+
+// keywords measures BM25.
+func (s *setup) keywords(c *eval.Collection) (report, eval.Run, error) {
+	start := time.Now()
+	docs, err := documents(c)
+	if err != nil {
+		return report{}, nil, err
+	}
+	b := bm25.Builder{Language: s.lang}
+	for _, d := range docs {
+		b.Add(d.ID, d.Text)
+	}
+	ix := b.Build()
+	r := report{System: "BM25", Docs: len(docs), Queries: len(c.Queries), PrepSeconds: time.Since(start).Seconds()}
+	start = time.Now()
+	run := eval.Run{}
+	for _, q := range c.Queries {
+		for _, h := range ix.Search(q.Text, depth) {
+			run[q.ID] = append(run[q.ID], eval.Scored{ID: h.ID, Score: h.Score})
+		}
+	}
+	r.RunSeconds = time.Since(start).Seconds()
+	return r, run, nil
+}
