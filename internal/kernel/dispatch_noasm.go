@@ -1,3 +1,5 @@
+//go:build !amd64 || noasm
+
 package kernel
 
 // Without assembly every level is the generic one.
@@ -28,3 +30,5 @@ func interactU8(_ isa, t []uint8, lanes int, codes []uint32) uint32 {
 func layerNorm(_ isa, dst, x, gamma, beta []float32, eps float32) {
 	layerNormGeneric(dst, x, gamma, beta, eps)
 }
+
+func peakFMA(_ isa, rounds int) int { return peakFMAGeneric(rounds) }

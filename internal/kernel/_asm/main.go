@@ -1,0 +1,30 @@
+// Command _asm generates the amd64 assembly of package kernel with avo. Run generate.sh; the output is committed.
+package main
+
+import (
+	"flag"
+	"log"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	file := flag.String("file", "", "what to generate: gemm, maxsim, vector, convert, interact or peak")
+	flag.Parse()
+	gen, ok := map[string]func(isa){
+		"gemm":     genGemm,
+		"maxsim":   genMaxSim,
+		"vector":   genVector,
+		"convert":  genConvert,
+		"interact": genInteract,
+		"peak":     genPeak,
+	}[*file]
+	if !ok {
+		log.Fatalf("unknown -file %q", *file)
+	}
+	ConstraintExpr("amd64,!noasm")
+	for _, s := range []isa{avx2, avx512} {
+		gen(s)
+	}
+	Generate()
+}

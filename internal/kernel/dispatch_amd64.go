@@ -1,0 +1,205 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+// The functions here choose an implementation by level and cut long inputs into calls of less than 100 microseconds.
+// They call assembly directly and not through variables, so that callers' buffers stay on the stack.
+
+// maxStream is the largest number of values that an element-wise kernel gets in one call: 64 Ki values take some 20
+// microseconds.
+const maxStream = 64 << 10
+
+func maxPanel(l isa, acc *[panelCols]float32, panel []float32, w int, doc []float32, rows, dim int) {
+	switch {
+	case l == isaAVX512 && w == 32:
+		maxPanelW32AVX512(&acc[0], &panel[0], &doc[0], rows, dim)
+	case l == isaAVX512:
+		maxPanelW16AVX512(&acc[0], &panel[0], &doc[0], rows, dim)
+	case l == isaAVX2 && w == 32:
+		// Sixteen lanes fill AVX2's registers: two passes.
+		maxPanelW32AVX2(&acc[0], &panel[0], &doc[0], rows, dim)
+		maxPanelW32AVX2(&acc[16], &panel[16], &doc[0], rows, dim)
+	case l == isaAVX2:
+		maxPanelW16AVX2(&acc[0], &panel[0], &doc[0], rows, dim)
+	default:
+		maxPanelGeneric(acc, panel, w, doc, rows, dim)
+	}
+}
+
+func softmax(l isa, x []float32) {
+	switch {
+	case l == isaGeneric || len(x) > maxStream:
+		softmaxGeneric(x)
+	case l == isaAVX512:
+		softmaxAVX512(&x[0], len(x))
+	default:
+		softmaxAVX2(&x[0], len(x))
+	}
+}
+
+func geluSlice(l isa, x []float32) {
+	if l == isaGeneric {
+		geluSliceGeneric(x)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), maxStream/2)
+		geluTile(l, &x[0], 0, 1, n)
+		x = x[n:]
+	}
+}
+
+// geluTile is GELU of rows rows of n values at stride ld.
+func geluTile(l isa, x *float32, ld, rows, n int) {
+	if l == isaAVX512 {
+		geluTileAVX512(x, 4*ld, rows, n)
+	} else {
+		geluTileAVX2(x, 4*ld, rows, n)
+	}
+}
+
+func layerNorm(l isa, dst, x, gamma, beta []float32, eps float32) {
+	if l == isaGeneric || len(x) > maxStream {
+		layerNormGeneric(dst, x, gamma, beta, eps)
+		return
+	}
+	var b *float32
+	if beta != nil {
+		b = &beta[0]
+	}
+	if l == isaAVX512 {
+		layerNormAVX512(&dst[0], &x[0], &gamma[0], b, len(x), eps)
+	} else {
+		layerNormAVX2(&dst[0], &x[0], &gamma[0], b, len(x), eps)
+	}
+}
+
+func dot(l isa, a, b []float32) float32 {
+	if l == isaGeneric {
+		return dotGeneric(a, b)
+	}
+	var sum float32
+	for len(a) > 0 {
+		n := min(len(a), maxStream)
+		if l == isaAVX512 {
+			sum += dotAVX512(&a[0], &b[0], n)
+		} else {
+			sum += dotAVX2(&a[0], &b[0], n)
+		}
+		a, b = a[n:], b[n:]
+	}
+	return sum
+}
+
+func scale(l isa, x []float32, s float32) {
+	if l == isaGeneric {
+		scaleGeneric(x, s)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), maxStream)
+		if l == isaAVX512 {
+			scaleAVX512(&x[0], n, s)
+		} else {
+			scaleAVX2(&x[0], n, s)
+		}
+		x = x[n:]
+	}
+}
+
+func f16ToF32(l isa, dst []float32, src []uint16) {
+	if l != isaGeneric {
+		for len(src) >= 16 {
+			n := min(len(src)&^15, maxStream)
+			if l == isaAVX512 {
+				f16ToF32AVX512(&dst[0], &src[0], n)
+			} else {
+				f16ToF32AVX2(&dst[0], &src[0], n)
+			}
+			dst, src = dst[n:], src[n:]
+		}
+	}
+	f16ToF32Generic(dst, src)
+}
+
+func f32ToF16(l isa, dst []uint16, src []float32) {
+	if l != isaGeneric {
+		for len(src) >= 16 {
+			n := min(len(src)&^15, maxStream)
+			if l == isaAVX512 {
+				f32ToF16AVX512(&dst[0], &src[0], n)
+			} else {
+				f32ToF16AVX2(&dst[0], &src[0], n)
+			}
+			dst, src = dst[n:], src[n:]
+		}
+	}
+	f32ToF16Generic(dst, src)
+}
+
+func maxU32(l isa, x []uint32) uint32 {
+	if l == isaGeneric {
+		return maxU32Generic(x)
+	}
+	var top uint32
+	for len(x) > 0 {
+		n := min(len(x), maxStream)
+		if l == isaAVX512 {
+			top = max(top, maxU32AVX512(&x[0], n))
+		} else {
+			top = max(top, maxU32AVX2(&x[0], n))
+		}
+		x = x[n:]
+	}
+	return top
+}
+
+func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
+	if l == isaGeneric {
+		return interactU8Generic(table, lanes, codes)
+	}
+	// Rows out of cache cost some 5 ns each.
+	const block = 8 << 10
+	var sum uint32
+	for at := 0; at < lanes; {
+		var acc [64]uint8
+		var part uint32
+		width := lanes - at
+		for rest := codes; len(rest) > 0; {
+			n := min(len(rest), block)
+			switch {
+			case width >= 64 && l == isaAVX512:
+				part = interact64AVX512(&acc[0], &table[at], lanes, &rest[0], n)
+			case width >= 32:
+				part = interact32AVX2(&acc[0], &table[at], lanes, &rest[0], n)
+			default:
+				part = interact16AVX2(&acc[0], &table[at], lanes, &rest[0], n)
+			}
+			rest = rest[n:]
+		}
+		switch {
+		case width >= 64 && l == isaAVX512:
+			at += 64
+		case width >= 32:
+			at += 32
+		default:
+			at += 16
+		}
+		sum += part
+	}
+	return sum
+}
+
+// peakFMA runs the register-only loop and returns its number of floating-point operations: 12 chains, two operations per
+// lane.
+func peakFMA(l isa, rounds int) int {
+	switch l {
+	case isaAVX512:
+		peakFMAAVX512(rounds)
+		return rounds * 12 * 16 * 2
+	case isaAVX2:
+		peakFMAAVX2(rounds)
+		return rounds * 12 * 8 * 2
+	}
+	return peakFMAGeneric(rounds)
+}
