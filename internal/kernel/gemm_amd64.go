@@ -22,6 +22,7 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 		gemmGeneric(p, c, ldc, a, lda, m, e)
 		return
 	}
+	var tmp [12 * panelCols]float32
 	tall, wide := tileShape(l)
 	block := max(tall, gemmBlock/p.k/tall*tall)
 	for r0 := 0; r0 < m; r0 += block {
@@ -40,16 +41,19 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 				if e.Add != nil && e.Act == NoActivation {
 					add = &e.Add[r*e.LdAdd+at]
 				}
-				ct := &c[r*ldc+at]
+				ct, ld := &c[r*ldc+at], ldc
+				if e.Act == GELU && e.Add != nil {
+					ct, ld = &tmp[0], panelCols // Add may be C
+				}
 				if l == isaAVX512 {
-					gemmTileAVX512(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ldc, cols, e.Scale, bias, add, 4*e.LdAdd)
+					gemmTileAVX512(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
 				} else {
-					gemmTileAVX2(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ldc, cols, e.Scale, bias, add, 4*e.LdAdd)
+					gemmTileAVX2(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
 				}
 				if e.Act == GELU {
-					geluTile(l, ct, ldc, rows, cols)
+					geluTile(l, ct, ld, rows, cols)
 					if e.Add != nil {
-						addTile(c[r*ldc+at:], ldc, e.Add[r*e.LdAdd+at:], e.LdAdd, rows, cols)
+						addTile(c[r*ldc+at:], ldc, &tmp, e.Add[r*e.LdAdd+at:], e.LdAdd, rows, cols)
 					}
 				}
 				r += rows
@@ -59,10 +63,10 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 }
 
 // addTile adds after an activation, which no known model needs: plain Go will do.
-func addTile(c []float32, ldc int, add []float32, ldadd, rows, cols int) {
+func addTile(c []float32, ldc int, x *[12 * panelCols]float32, add []float32, ldadd, rows, cols int) {
 	for r := range rows {
 		for j := range cols {
-			c[r*ldc+j] += add[r*ldadd+j]
+			c[r*ldc+j] = x[r*panelCols+j] + add[r*ldadd+j]
 		}
 	}
 }

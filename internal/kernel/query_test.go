@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -124,34 +123,17 @@ func TestQueryReset(t *testing.T) {
 	require.Zero(t, q.MaxSim(make([]float32, 9), 1))
 }
 
-// reportFlops turns the time of a benchmark into GFLOP/s and the fraction of the peak of the same instruction set.
-func reportFlops(b *testing.B, l isa, flops float64) {
-	rate := flops * float64(b.N) / float64(b.Elapsed().Nanoseconds())
-	b.ReportMetric(rate, "GFLOP/s")
-	if l != isaGeneric {
-		b.ReportMetric(rate/measurePeakAt(l, 20*time.Millisecond), "of-peak")
-	}
-}
-
 func BenchmarkMaxSim(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, s := range []struct{ q, d, dim, docs int }{{32, 300, 128, 1}, {32, 300, 128, 400}, {48, 300, 128, 1}, {32, 61, 128, 1}, {32, 300, 96, 1}} {
-		for _, im := range impls {
-			if !im.Available {
-				continue
-			}
-			name := fmt.Sprintf("q=%d/d=%d/dim=%d/docs=%d/%s", s.q, s.d, s.dim, s.docs, im.Name)
-			b.Run(name, func(b *testing.B) {
-				q := NewQuery(normals(r, s.q*s.dim), s.q, s.dim)
-				docs := normals(r, s.docs*s.d*s.dim)
-				b.SetBytes(int64(4 * s.d * s.dim))
-				n := 0
-				for b.Loop() {
-					q.maxSimAt(im.ISA, docs[n*s.d*s.dim:], s.d)
-					n = (n + 1) % s.docs
-				}
-				reportFlops(b, im.ISA, float64(2*s.q*s.d*s.dim))
-			})
-		}
+	for _, s := range []struct{ q, d, dim, docs int }{
+		{32, 300, 128, 1}, {32, 300, 128, 400}, {48, 300, 128, 1}, {16, 300, 128, 1}, {32, 61, 128, 1}, {32, 300, 96, 1}, {32, 300, 1024, 1},
+	} {
+		q := NewQuery(normals(r, s.q*s.dim), s.q, s.dim)
+		docs := normals(r, s.docs*s.d*s.dim)
+		n := 0
+		eachISABench(b, fmt.Sprintf("q=%d/d=%d/dim=%d/docs=%d", s.q, s.d, s.dim, s.docs), float64(2*s.q*s.d*s.dim), func(l isa) {
+			q.maxSimAt(l, docs[n*s.d*s.dim:], s.d)
+			n = (n + 1) % s.docs
+		})
 	}
 }

@@ -1,0 +1,34 @@
+package kernel
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// eachISABench runs a benchmark for every available implementation. One iteration does flops floating-point operations;
+// the rate, by processor time, is reported beside its fraction of the peak of the same instruction set, measured in
+// the same process.
+func eachISABench(b *testing.B, prefix string, flops float64, f func(l isa)) {
+	for _, im := range impls {
+		if !im.Available {
+			continue
+		}
+		b.Run(prefix+"/"+im.Name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			peak := measurePeakAt(im.ISA, 30*time.Millisecond)
+			f(im.ISA)
+			start := threadTime()
+			for b.Loop() {
+				f(im.ISA)
+			}
+			rate := flops * float64(b.N) / float64((threadTime() - start).Nanoseconds())
+			b.ReportMetric(rate, "GFLOP/s")
+			b.ReportMetric(float64((threadTime()-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			if im.ISA != isaGeneric {
+				b.ReportMetric(rate/peak, "of-peak")
+			}
+		})
+	}
+}
