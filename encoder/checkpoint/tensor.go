@@ -1,5 +1,13 @@
 package checkpoint
 
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/golbert/golbert/internal/kernel"
+)
+
 // DType is the type of a tensor's elements.
 type DType uint8
 
@@ -18,18 +26,50 @@ const (
 	F64
 )
 
+// dtypes are the names that safetensors gives the types, and their sizes in bytes.
+var dtypes = [...]struct {
+	name string
+	size int
+}{
+	Bool: {"BOOL", 1}, U8: {"U8", 1}, I8: {"I8", 1}, I16: {"I16", 2}, I32: {"I32", 4}, I64: {"I64", 8},
+	F16: {"F16", 2}, BF16: {"BF16", 2}, F32: {"F32", 4}, F64: {"F64", 8},
+}
+
+// String is the type's name in safetensors files.
+func (d DType) String() string {
+	if d == InvalidDType || int(d) >= len(dtypes) {
+		return fmt.Sprintf("dtype %d", uint8(d))
+	}
+	return dtypes[d].name
+}
+
+// Size is the number of bytes of one element, 0 for an invalid type.
+func (d DType) Size() int {
+	if int(d) >= len(dtypes) {
+		return 0
+	}
+	return dtypes[d].size
+}
+
+// parseDType finds a type by name.
+func parseDType(name []byte) DType {
+	for d, t := range dtypes {
+		if t.name == string(name) && t.size > 0 {
+			return DType(d)
+		}
+	}
+	return InvalidDType
+}
+
 // Tensor is one named array, row-major (a Linear weight is [out, in]).
 type Tensor struct {
 	Name  string
 	DType DType
-	Shape []int
+	Shape []int  // must not be changed
 	Data  []byte // little-endian elements; mapped memory that is valid until the file is closed
 }
 
-// Float32s converts the elements to float32 into dst, which is grown when it is too small.
-func (t Tensor) Float32s(dst []float32) []float32 { return nil }
-
-// Len is the number of elements.
+// Len is the number of elements; 1 for a tensor without dimensions.
 func (t Tensor) Len() int {
 	n := 1
 	for _, d := range t.Shape {
@@ -38,9 +78,77 @@ func (t Tensor) Len() int {
 	return n
 }
 
+// Float32s converts all elements to float32 and returns them in dst[:Len()], or in new memory when dst is too
+// small. Integers convert as numbers (true is 1); what float32 cannot hold is rounded to nearest. The result is
+// nil for a tensor of no valid type.
+func (t Tensor) Float32s(dst []float32) []float32 {
+	size := t.DType.Size()
+	if size == 0 {
+		return nil
+	}
+	n := len(t.Data) / size
+	if cap(dst) < n || dst == nil {
+		dst = make([]float32, n)
+	}
+	dst = dst[:n]
+	b := t.Data[:n*size]
+	le := binary.LittleEndian
+	switch t.DType {
+	case F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(b[4*i:]))
+		}
+	case F16:
+		var half [1024]uint16
+		for at := 0; at < n; at += len(half) {
+			h := half[:min(len(half), n-at)]
+			for i := range h {
+				h[i] = le.Uint16(b[2*(at+i):])
+			}
+			kernel.F16ToF32(dst[at:at+len(h)], h)
+		}
+	case BF16:
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(le.Uint16(b[2*i:])) << 16)
+		}
+	case F64:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(b[8*i:])))
+		}
+	case Bool:
+		for i := range dst {
+			dst[i] = 0
+			if b[i] != 0 {
+				dst[i] = 1
+			}
+		}
+	case U8:
+		for i := range dst {
+			dst[i] = float32(b[i])
+		}
+	case I8:
+		for i := range dst {
+			dst[i] = float32(int8(b[i]))
+		}
+	case I16:
+		for i := range dst {
+			dst[i] = float32(int16(le.Uint16(b[2*i:])))
+		}
+	case I32:
+		for i := range dst {
+			dst[i] = float32(int32(le.Uint32(b[4*i:])))
+		}
+	case I64:
+		for i := range dst {
+			dst[i] = float32(int64(le.Uint64(b[8*i:])))
+		}
+	}
+	return dst
+}
+
 // Tensors is a set of named tensors. Implementations are safe for concurrent use, except Close.
 type Tensors interface {
-	// Names lists the tensors in the order of the file.
+	// Names lists the tensors in the order of their data in the file.
 	Names() []string
 	// Tensor returns the tensor of that name.
 	Tensor(name string) (Tensor, bool)

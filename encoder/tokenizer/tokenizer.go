@@ -9,7 +9,7 @@ import (
 // Tokenizer turns text into token ids. It is immutable and safe for concurrent use.
 type Tokenizer struct {
 	vocab      *vocab
-	added      []AddedToken // by ascending id
+	added      []AddedToken // in the order of the file
 	addedByID  map[int32]string
 	addedID    map[string]int32
 	raw        *addedSet // tokens looked for in the text as it stands
@@ -226,9 +226,6 @@ func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedTo
 		addedByID: make(map[int32]string, len(added)), addedID: make(map[string]int32, len(added)),
 		size: len(v.tokens),
 	}
-	var rawTokens, normTokens []AddedToken
-	var rawText, normText []string
-	var s scratch
 	for _, a := range added {
 		if a.Content == "" {
 			continue
@@ -245,8 +242,6 @@ func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedTo
 		}
 		a.ID = id
 		if _, again := t.addedID[a.Content]; again { // the last one counts
-			rawTokens, rawText = without(rawTokens, rawText, id)
-			normTokens, normText = without(normTokens, normText, id)
 			for i := range t.added {
 				if t.added[i].ID == id {
 					t.added[i] = a
@@ -256,15 +251,8 @@ func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedTo
 			t.added = append(t.added, a)
 		}
 		t.addedByID[id], t.addedID[a.Content] = a.Content, id
-		if a.Normalized {
-			s.norm.reset(0)
-			norm.normalize(&s.norm, a.Content, &s)
-			normTokens, normText = append(normTokens, a), append(normText, string(s.norm.text))
-		} else {
-			rawTokens, rawText = append(rawTokens, a), append(rawText, a.Content)
-		}
 	}
-	t.raw, t.normalized = newAddedSet(rawTokens, rawText), newAddedSet(normTokens, normText)
+	t.index()
 	for i, list := range names {
 		t.special[i] = -1
 		for _, name := range list {
@@ -277,12 +265,49 @@ func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedTo
 	return t, nil
 }
 
-// without removes the token of that id.
-func without(tokens []AddedToken, texts []string, id int32) ([]AddedToken, []string) {
-	for i := range tokens {
-		if tokens[i].ID == id {
-			return append(tokens[:i], tokens[i+1:]...), append(texts[:i], texts[i+1:]...)
+// WithBERT returns the tokenizer with other settings of its BertNormalizer: lower-casing, accent stripping and
+// the splitting of Chinese characters; nil keeps one as it is, and accents follow the case when only that is
+// given. Tokenizers with another normalizer are returned as they are.
+func (t *Tokenizer) WithBERT(lowerCase, stripAccents, cjk *bool) *Tokenizer {
+	n, ok := t.normalizer.(*bertNormalizer)
+	if !ok {
+		return t
+	}
+	lower, strip, split := n.lower, n.strip, n.cjk
+	if lowerCase != nil && *lowerCase != lower {
+		lower, strip = *lowerCase, *lowerCase
+	}
+	if stripAccents != nil {
+		strip = *stripAccents
+	}
+	if cjk != nil {
+		split = *cjk
+	}
+	if lower == n.lower && strip == n.strip && split == n.cjk {
+		return t
+	}
+	c := &Tokenizer{
+		vocab: t.vocab, added: t.added, addedByID: t.addedByID, addedID: t.addedID, pre: t.pre, model: t.model,
+		before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
+		normalizer: newBertNormalizer(n.clean, split, strip, lower),
+	}
+	c.index()
+	return c
+}
+
+// index builds the two sets of added tokens.
+func (t *Tokenizer) index() {
+	var raw, normalized []AddedToken
+	var rawText, normalizedText []string
+	var s scratch
+	for _, a := range t.added {
+		if a.Normalized {
+			s.norm.reset(0)
+			t.normalizer.normalize(&s.norm, a.Content, &s)
+			normalized, normalizedText = append(normalized, a), append(normalizedText, string(s.norm.text))
+		} else {
+			raw, rawText = append(raw, a), append(rawText, a.Content)
 		}
 	}
-	return tokens, texts
+	t.raw, t.normalized = newAddedSet(raw, rawText), newAddedSet(normalized, normalizedText)
 }
