@@ -246,7 +246,7 @@ func BenchmarkGemm(b *testing.B) {
 		act     Activation
 	}{
 		{480, 3072, 768, NoActivation}, {400, 384, 384, NoActivation}, {400, 1536, 384, NoActivation}, {400, 1536, 384, GELU},
-		{400, 384, 1536, NoActivation}, {36, 768, 768, NoActivation}, {128, 128, 32, NoActivation}, {128, 32, 128, NoActivation}, {50, 50, 32, NoActivation},
+		{400, 384, 1536, NoActivation}, {36, 768, 768, NoActivation}, {96, 1024, 128, NoActivation}, {128, 128, 32, NoActivation}, {128, 32, 128, NoActivation}, {50, 50, 32, NoActivation},
 		{20, 384, 384, NoActivation}, {1, 384, 384, NoActivation},
 	} {
 		a, p, c := normals(r, s.m*s.k), Pack(normals(r, s.n*s.k), s.n, s.k), make([]float32, s.m*s.n)

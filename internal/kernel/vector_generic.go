@@ -8,13 +8,13 @@ func softmaxGeneric(x []float32) {
 		// NaN must reach the result: a comparison would drop it.
 		top = max(top, v)
 	}
-	var sum float32
+	var sum float64 // in one chain: float32 would lose digits on long rows
 	for i, v := range x {
 		e := expNeg(v - top)
 		x[i] = e
-		sum += e
+		sum += float64(e)
 	}
-	inv := 1 / sum
+	inv := float32(1 / sum)
 	for i := range x {
 		x[i] *= inv
 	}
