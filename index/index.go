@@ -2,46 +2,350 @@ package index
 
 import (
 	"context"
-	"iter"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/golbert/golbert/internal/vfs"
 )
 
 // Index is an open index directory. It is safe for concurrent use; writers take turns.
 type Index struct {
+	fs       vfs.FS
+	dir      string
+	opts     *Options // as in the manifest, complete
+	readOnly bool
+	turn     chan struct{} // holds one token; a writer takes it
+
+	mu     sync.Mutex
+	cur    *state
+	closed bool
+	broken error
+	lock   io.Closer // nil when read-only, or given back
+	writes int       // writers at work, or waiting for their turn
+	stop   chan struct{}
 }
 
 // Create makes a new index in a directory that is absent or empty (else ErrExists) and opens it for
 // writing. The empty index is durable when Create returns.
-func Create(ctx context.Context, dir string, o *Options) (*Index, error) { panic("todo") }
+func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
+	opts, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	names, err := opts.fs.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	fresh := err != nil
+	if err := vacant(dir, names); err != nil {
+		return nil, err
+	}
+	if fresh {
+		if err := opts.fs.Mkdir(dir); err != nil {
+			return nil, fmt.Errorf("index: %w", err)
+		}
+	}
+	lock, err := takeLock(opts.fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	ix := newIndex(opts.fs, dir, opts)
+	ix.lock = lock
+	defer func() {
+		if err != nil {
+			_ = lock.Close()
+		}
+	}()
+	// Again under the lock: somebody else may have been quicker.
+	if names, err = opts.fs.List(dir); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	if err := vacant(dir, names); err != nil {
+		return nil, err
+	}
+	c := ix.newCommit(&state{man: newManifest(opts)})
+	defer c.abort()
+	if opts.Codebook != nil {
+		if err := c.addCodebook(opts.Codebook, 0); err != nil {
+			return nil, err
+		}
+	}
+	st, err := c.commit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The directory itself must outlive a power cut, too.
+	if fresh {
+		if err := opts.fs.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+			st.release()
+			return nil, fmt.Errorf("index: sync: %w", err)
+		}
+	}
+	ix.cur = st
+	return ix, nil
+}
+
+// vacant says whether Create may use a directory: nothing in it but what a Create that was interrupted
+// leaves behind.
+func vacant(dir string, names []string) error {
+	for _, n := range names {
+		switch k, _ := classify(n); {
+		case k == kindLock, k == kindTemp, k == kindData && filepath.Ext(n) == ".gbc":
+		case k == kindManifest:
+			return fmt.Errorf("%s holds an index: %w", dir, ErrExists)
+		default:
+			return fmt.Errorf("%s holds %q: %w", dir, clip(n), ErrExists)
+		}
+	}
+	return nil
+}
 
 // Open opens an existing index, for writing unless told otherwise. Errors: ErrNotFound, ErrLocked (names
 // the holder), ErrVersion, ErrCorrupt. Opening for writing removes what an interrupted commit left behind.
-func Open(ctx context.Context, dir string, o *OpenOptions) (*Index, error) { panic("todo") }
-
-// Add stores documents in one atomic commit that is durable when Add returns. An error from the iterator, a
-// document that is refused (*DocumentError), a failing disk or a cancelled context leaves the index as it
-// was. Memory is bounded by Options.SegmentTokens and the largest document, not by the number of documents.
-func (ix *Index) Add(ctx context.Context, docs iter.Seq2[Document, error], o *AddOptions) (AddResult, error) {
-	panic("todo")
+func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error) {
+	var opts OpenOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.fs == nil {
+		opts.fs = vfs.OS{}
+	}
+	var lock io.Closer
+	if !opts.ReadOnly {
+		// No lock file where there is no index.
+		names, err := opts.fs.List(dir)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && newestManifest(names) == 0 {
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("index: %w", err)
+		}
+		if lock, err = takeLock(opts.fs, dir); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				_ = lock.Close()
+			}
+		}()
+	}
+	st, err := loadNewest(ctx, opts.fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			st.release()
+		}
+	}()
+	if opts.Verify {
+		for _, s := range st.segs {
+			if err := s.f.verifyAll(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if lock != nil {
+		if err := clean(opts.fs, dir, st.man); err != nil {
+			return nil, err
+		}
+	}
+	mo, err := st.man.options()
+	if err != nil {
+		return nil, err
+	}
+	mo.fs, mo.Workers = opts.fs, opts.Workers
+	if mo, err = mo.complete(); err != nil {
+		return nil, err
+	}
+	ix := newIndex(opts.fs, dir, mo)
+	ix.readOnly, ix.lock, ix.cur = opts.ReadOnly, lock, st
+	return ix, nil
 }
 
-// Delete removes documents in one durable commit and returns how many. An unknown id is ErrUnknownID, which
-// names it, and nothing is deleted, unless DeleteOptions.IgnoreMissing is set.
-func (ix *Index) Delete(ctx context.Context, ids []string, o *DeleteOptions) (int, error) {
-	panic("todo")
+func newIndex(fsys vfs.FS, dir string, o *Options) *Index {
+	ix := &Index{fs: fsys, dir: dir, opts: o, turn: make(chan struct{}, 1), stop: make(chan struct{})}
+	ix.turn <- struct{}{}
+	return ix
+}
+
+// takeLock takes the directory's writer lock.
+func takeLock(fsys vfs.FS, dir string) (io.Closer, error) {
+	host, _ := os.Hostname()
+	l, err := fsys.Lock(filepath.Join(dir, lockName), fmt.Sprintf("process %d on %s (%s)", os.Getpid(), host, filepath.Base(os.Args[0])))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("%s: %w (%w)", dir, ErrLocked, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("index: %s: no lock, which writing needs (some network file systems have none): %w", dir, err)
+	}
+	return l, nil
+}
+
+// clean removes what interrupted commits left behind. The directory is synced first: what is removed must
+// be unneeded by the commit that a power cut would leave, not only by the one that is visible now.
+func clean(fsys vfs.FS, dir string, m *manifest) error {
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("index: sync: %w", err)
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	used := m.files()
+	for _, n := range names {
+		k, gen := classify(n)
+		if k == kindTemp || k == kindData && !used[n] || k == kindManifest && gen < m.Generation {
+			// A file that cannot be removed (open elsewhere on Windows) does no harm: the next time.
+			_ = fsys.Remove(filepath.Join(dir, n))
+		}
+	}
+	return nil
 }
 
 // Snapshot opens the newest commit for reading.
-func (ix *Index) Snapshot() (*Snapshot, error) { panic("todo") }
+func (ix *Index) Snapshot() (*Snapshot, error) {
+	st, err := ix.current()
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{st: st}
+	s.refs.Store(1)
+	return s, nil
+}
+
+// current retains the newest commit.
+func (ix *Index) current() (*state, error) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.closed {
+		return nil, ErrClosed
+	}
+	ix.cur.retain()
+	return ix.cur, nil
+}
 
 // Close waits for nothing: snapshots that are open stay good until they are closed, an Add or Delete under
-// way is abandoned and returns ErrClosed, and new calls return ErrClosed.
-func (ix *Index) Close() error { panic("todo") }
+// way is abandoned and returns ErrClosed, and new calls return ErrClosed. The lock is given back as soon as
+// no writer is at work.
+func (ix *Index) Close() error {
+	ix.mu.Lock()
+	if ix.closed {
+		ix.mu.Unlock()
+		return ErrClosed
+	}
+	ix.closed = true
+	close(ix.stop)
+	err := ix.unlockIdle()
+	ix.mu.Unlock()
+	ix.cur.release() // not under the mutex, which removing files takes; cur is not changed any more
+	return err
+}
+
+// unlockIdle gives the lock back when the index is closed and nobody writes. ix.mu is held.
+func (ix *Index) unlockIdle() error {
+	if !ix.closed || ix.writes > 0 || ix.lock == nil {
+		return nil
+	}
+	err := ix.lock.Close()
+	ix.lock = nil
+	if err != nil {
+		return fmt.Errorf("index: unlock: %w", err)
+	}
+	return nil
+}
+
+// beginWrite waits for the writer's turn. The context that it gives is cancelled with ErrClosed by Close;
+// end must be called.
+func (ix *Index) beginWrite(parent context.Context) (ctx context.Context, end func(), err error) {
+	ix.mu.Lock()
+	switch {
+	case ix.closed:
+		err = ErrClosed
+	case ix.readOnly:
+		err = ErrReadOnly
+	case ix.broken != nil:
+		err = fmt.Errorf("%w: %w", ErrBroken, ix.broken)
+	default:
+		ix.writes++
+	}
+	ix.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	finished := make(chan struct{})
+	go func() {
+		select {
+		case <-ix.stop:
+			cancel(ErrClosed)
+		case <-finished:
+		}
+	}()
+	leave := func() {
+		close(finished)
+		cancel(nil)
+		ix.mu.Lock()
+		ix.writes--
+		_ = ix.unlockIdle()
+		ix.mu.Unlock()
+	}
+	select {
+	case <-ix.turn:
+	case <-ctx.Done():
+		leave()
+		return nil, nil, context.Cause(ctx)
+	}
+	// The writer before may have broken down, and a cancelled context must not start at all.
+	ix.mu.Lock()
+	if ix.broken != nil {
+		err = fmt.Errorf("%w: %w", ErrBroken, ix.broken)
+	}
+	ix.mu.Unlock()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		ix.turn <- struct{}{}
+		leave()
+		return nil, nil, err
+	}
+	return ctx, func() { ix.turn <- struct{}{}; leave() }, nil
+}
+
+// cause replaces the context's error by its cause, so that an Add that Close interrupts returns ErrClosed.
+func cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// removeOwned removes files, if this process still has the lock.
+func (ix *Index) removeOwned(names ...string) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.lock == nil {
+		return
+	}
+	for _, n := range names {
+		_ = ix.fs.Remove(filepath.Join(ix.dir, n)) // what stays is removed at the next open
+	}
+}
 
 // Attributes gives the caller's attributes stored by Create; the map is a copy.
-func (ix *Index) Attributes() map[string]string { panic("todo") }
+func (ix *Index) Attributes() map[string]string { return cloneAttributes(ix.opts.Attributes) }
 
 // Dim is the dimension of the vectors.
-func (ix *Index) Dim() int { panic("todo") }
+func (ix *Index) Dim() int { return ix.opts.Dim }
 
-// Info describes the newest commit.
-func (ix *Index) Info() Info { panic("todo") }
+// Dir is the index's directory.
+func (ix *Index) Dir() string { return ix.dir }

@@ -51,3 +51,82 @@ type CodebookInfo struct {
 	MeanResidual float32 `json:"mean_residual"`
 	Bytes        int64   `json:"bytes"`
 }
+
+// Info describes the newest commit; the zero Info once the index is closed.
+func (ix *Index) Info() Info {
+	st, err := ix.current()
+	if err != nil {
+		return Info{}
+	}
+	defer st.release()
+	return st.info()
+}
+
+// Info describes the snapshot.
+func (s *Snapshot) Info() Info { return s.st.info() }
+
+func (st *state) info() Info {
+	m := st.man
+	in := Info{
+		Generation: m.Generation, Dim: m.Dim, NBits: m.NBits, Documents: int(m.Docs), Tokens: m.Tokens,
+		Attributes: cloneAttributes(m.Attributes),
+	}
+	var stored uint64
+	b := &in.Bytes
+	for i, e := range m.Segments {
+		s := st.segs[i]
+		si := SegmentInfo{
+			Name: e.File, Documents: int(e.Docs), Tokens: e.Tokens, Bytes: e.Length, Codebook: e.Codebook,
+			MeanResidual: float32(s.MeanResidual()),
+		}
+		b.Total += e.Length
+		b.addSections(s.f)
+		if e.Deleted != nil {
+			si.Deleted = int(e.Deleted.Docs)
+			in.Deleted += si.Deleted
+			b.Deletions += e.Deleted.Length
+			b.Total += e.Deleted.Length
+		}
+		stored += e.Tokens
+		in.Segments = append(in.Segments, si)
+	}
+	for _, e := range m.Codebooks {
+		cb := st.books[e.ID]
+		in.Codebooks = append(in.Codebooks, CodebookInfo{
+			ID: e.ID, Centroids: cb.K(), NBits: cb.NBits(), TrainTokens: e.Tokens, MeanResidual: cb.MeanResidual(), Bytes: e.Length,
+		})
+		b.Codebooks += e.Length
+		b.Total += e.Length
+	}
+	b.Total += st.manSize
+	b.Other = b.Total - (b.Residuals + b.Codes + b.Norms + b.Offsets + b.Postings + b.IDs + b.Metadata + b.Text + b.Codebooks + b.Deletions)
+	if stored > 0 {
+		in.BytesPerToken = float64(b.Total-b.Text) / float64(stored)
+	}
+	return in
+}
+
+// addSections adds a segment file's sections to the parts they belong to.
+func (b *BytesByPart) addSections(f *segFile) {
+	for kind, s := range f.secs {
+		n := int64(s.len)
+		switch kind {
+		case secResiduals:
+			b.Residuals += n
+		case secCodes:
+			b.Codes += n
+		case secNorms:
+			b.Norms += n
+		case secTokens, secCodeOffs:
+			b.Offsets += n
+		case secCentroids, secPostOffs, secPostings:
+			b.Postings += n
+		case secIDs, secIDOffs, secIDHashes, secIDOrds:
+			b.IDs += n
+		case secColumns:
+			b.Metadata += n
+		case secTextOffs, secTextBlocks, secText:
+			b.Text += n
+		}
+	}
+}

@@ -50,7 +50,7 @@ const (
 
 	maxSegmentTokens = 1 << 31
 	maxDocuments     = 1<<31 - 1
-	sampleBytes      = 256 << 20 // memory for the training sample
+	sampleBytes      = 512 << 20 // memory for the training sample
 )
 
 // Options shape a new index; Create writes them to the manifest. Only Dim (or Codebook) is needed.
@@ -87,6 +87,9 @@ type Options struct {
 type OpenOptions struct {
 	// ReadOnly takes no lock, writes nothing, and sees the commit that is the newest at the time.
 	ReadOnly bool
+	// Verify checks every block's checksum before Open returns, which reads all files. Otherwise blocks are
+	// checked when they are first touched.
+	Verify bool
 	// Workers bounds the goroutines of one Add; 0 means GOMAXPROCS.
 	Workers int
 

@@ -1,6 +1,11 @@
 package index
 
 import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"slices"
+
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/golbert/golbert/quant"
@@ -14,16 +19,33 @@ type Segment struct {
 	f   *segFile
 	cb  *quant.Codebook
 	del *roaring.Bitmap // nil: none
+
+	number uint64
+	delGen uint64 // generation that wrote the deletions file, 0: none
 }
 
 // NumDocs counts the documents, deleted ones included. Ordinals are below it.
-func (s *Segment) NumDocs() int { panic("todo") }
+func (s *Segment) NumDocs() int { return int(s.f.toc.docs) }
 
 // NumLive counts the documents that are not deleted.
-func (s *Segment) NumLive() int { panic("todo") }
+func (s *Segment) NumLive() int { return int(s.f.toc.docs - s.deleted()) }
+
+func (s *Segment) deleted() uint64 {
+	if s.del == nil {
+		return 0
+	}
+	return s.del.GetCardinality()
+}
 
 // NumTokens counts the token vectors, those of deleted documents included.
-func (s *Segment) NumTokens() uint64 { panic("todo") }
+func (s *Segment) NumTokens() uint64 { return s.f.toc.tokens }
+
+// Name is the segment's file name.
+func (s *Segment) Name() string { return s.f.name }
+
+// MeanResidual is the mean L2 norm of what the centroids leave over of the segment's vectors. Compare it
+// with the codebook's to see whether the codebook fits.
+func (s *Segment) MeanResidual() float64 { return s.f.toc.residual }
 
 // Codebook is what the segment was coded with. Segments of one snapshot may differ.
 func (s *Segment) Codebook() *quant.Codebook { return s.cb }
@@ -32,34 +54,299 @@ func (s *Segment) Codebook() *quant.Codebook { return s.cb }
 func (s *Segment) Deleted() *roaring.Bitmap { return s.del }
 
 // DocTokens counts a document's token vectors.
-func (s *Segment) DocTokens(ord uint32) int { panic("todo") }
+func (s *Segment) DocTokens(ord uint32) int {
+	a, b := s.f.tokenRange(ord)
+	return int(b - a)
+}
 
 // Codes appends to dst[:0] the centroid of each of a document's tokens, in order. Every code is below the
 // codebook's K.
-func (s *Segment) Codes(dst []uint32, ord uint32) ([]uint32, error) { panic("todo") }
+func (s *Segment) Codes(dst []uint32, ord uint32) ([]uint32, error) {
+	r, err := s.f.codeRecord(ord)
+	if err != nil {
+		return nil, err
+	}
+	// The distinct codes go behind the place of the result, so that a dst of sufficient size is all it takes.
+	t, n := int(r.tokens), int(r.n)
+	dst = slices.Grow(dst[:0], t+n)[:t]
+	d, err := s.f.distinct(dst[t:t], &r)
+	if err != nil {
+		return nil, err
+	}
+	if r.place == 0 {
+		for i := range dst {
+			dst[i] = d[0]
+		}
+		return dst, nil
+	}
+	pos := uint64(codeWidth(s.f.toc.k)) + uint64(n-1)*uint64(r.gap)
+	for i := range dst {
+		at := bitsAt(r.bits, pos, r.place)
+		pos += uint64(r.place)
+		if at >= uint64(len(d)) {
+			return nil, s.f.corrupt(secCodes, r.at, fmt.Sprintf("token %d: a place below %d", i, n), at)
+		}
+		dst[i] = d[at]
+	}
+	return dst, nil
+}
 
 // DistinctCodes appends to dst[:0] a document's centroids, ascending, each once.
-func (s *Segment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) { panic("todo") }
+func (s *Segment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) {
+	r, err := s.f.codeRecord(ord)
+	if err != nil {
+		return nil, err
+	}
+	return s.f.distinct(slices.Grow(dst[:0], int(r.n)), &r)
+}
 
 // Residuals gives a document's residual rows, DocTokens x Codebook().RowBytes(). It is mapped memory:
 // read-only, valid while the snapshot is open.
-func (s *Segment) Residuals(ord uint32) ([]byte, error) { panic("todo") }
+func (s *Segment) Residuals(ord uint32) ([]byte, error) {
+	a, b := s.f.tokenRange(ord)
+	rb := uint64(s.f.toc.rowBytes)
+	return s.f.bytes(secResiduals, a*rb, (b-a)*rb)
+}
 
 // InvNorms appends to dst[:0] the inverse norms of a document's decoded vectors: each token's score is
-// <q, c + residual> times it. They are stored in 8 bits, within NormError of the true value, relatively.
-// Exactly 0 marks a vector of zeros, which scores 0 against every query: the residual bits beside it mean
-// nothing, and decoding them with quant.Codebook.Decode must be followed by clearing that row.
-func (s *Segment) InvNorms(dst []float32, ord uint32) ([]float32, error) { panic("todo") }
+// <q, c + residual> times it. They are stored in 8 bits, within NormError of the true value. Exactly 0 marks
+// a vector of zeros, which scores 0 against every query: the residual bits beside it mean nothing, and
+// decoding them with quant.Codebook.Decode must be followed by clearing that row.
+func (s *Segment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
+	a, b := s.f.tokenRange(ord)
+	dst = slices.Grow(dst[:0], int(b-a))[:b-a]
+	if s.f.secs[secNorms].len == 0 {
+		for i := range dst {
+			dst[i] = s.f.toc.normLo
+		}
+		return dst, nil
+	}
+	p, err := s.f.bytes(secNorms, a, b-a)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range p {
+		dst[i] = s.f.norm[v]
+	}
+	return dst, nil
+}
+
+// NormError bounds how far a value of InvNorms is from the one that was coded: half a step of the segment's
+// range of inverse norms.
+func (s *Segment) NormError() float32 { return (s.f.toc.normHi - s.f.toc.normLo) / 508 }
 
 // Postings appends to dst[:0] the ordinals of documents with a token at a centroid, ascending, deleted
 // documents included. A centroid at which the segment has nothing, or not below K, gives an empty list.
-func (s *Segment) Postings(dst []uint32, centroid uint32) ([]uint32, error) { panic("todo") }
+func (s *Segment) Postings(dst []uint32, centroid uint32) ([]uint32, error) {
+	dst = dst[:0]
+	at, ok, err := s.f.centroid(centroid)
+	if err != nil || !ok {
+		return dst, err
+	}
+	from, to, err := s.f.span(secPostOffs, at, s.f.secs[secPostings].len)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.f.bytes(secPostings, from, to-from)
+	if err != nil {
+		return nil, err
+	}
+	next, docs := uint64(0), s.f.toc.docs
+	for i := 0; i < len(list); {
+		v := uint64(list[i])
+		n := 1
+		if v >= 0x80 {
+			if v, n = binary.Uvarint(list[i:]); n <= 0 {
+				return nil, s.f.corrupt(secPostings, from+uint64(i), nil, "varint runs over the end of the list")
+			}
+		}
+		if v >= docs || next+v >= docs {
+			return nil, s.f.corrupt(secPostings, from+uint64(i), fmt.Sprintf("an ordinal below %d", docs), fmt.Sprintf("%d+%d", next, v))
+		}
+		next += v
+		dst = append(dst, uint32(next))
+		next++
+		i += n
+	}
+	return dst, nil
+}
 
 // ID gives a document's external id.
-func (s *Segment) ID(ord uint32) (string, error) { panic("todo") }
+func (s *Segment) ID(ord uint32) (string, error) {
+	s.f.tokenRange(ord)
+	b, err := s.f.id(uint64(ord))
+	return string(b), err
+}
 
 // Text gives a document's text, "" when none was stored.
-func (s *Segment) Text(ord uint32) (string, error) { panic("todo") }
+func (s *Segment) Text(ord uint32) (string, error) {
+	s.f.tokenRange(ord)
+	t := s.f.toc
+	if t.textBytes == 0 {
+		return "", nil
+	}
+	from, to, err := s.f.span(secTextOffs, uint64(ord), t.textBytes)
+	if err != nil || from == to {
+		return "", err
+	}
+	if to-from > maxTextBytes {
+		return "", s.f.corrupt(secTextOffs, 0, fmt.Sprintf("a text of at most %d bytes", maxTextBytes), to-from)
+	}
+	var buf []byte
+	first, last := from/textBlock, (to-1)/textBlock
+	for b := first; b <= last; b++ {
+		if buf, err = s.f.textBlock(buf, b); err != nil {
+			return "", err
+		}
+	}
+	return string(buf[from-first*textBlock : to-first*textBlock]), nil
+}
+
+// textBlock appends an opened block of text.
+func (f *segFile) textBlock(dst []byte, b uint64) ([]byte, error) {
+	from, to, err := f.span(secTextBlocks, b, f.secs[secText].len)
+	if err != nil {
+		return dst, err
+	}
+	src, err := f.bytes(secText, from, to-from)
+	if err != nil {
+		return dst, err
+	}
+	dst, err = f.text.decode(dst, src, int(min(textBlock, f.toc.textBytes-b*textBlock)))
+	if err != nil {
+		return dst, &CorruptError{File: f.name, Section: sectionName(secText), Offset: int64(f.secs[secText].off + from), Err: err}
+	}
+	return dst, nil
+}
 
 // Metadata gives a document's metadata; nil when it has none.
-func (s *Segment) Metadata(ord uint32) (Metadata, error) { panic("todo") }
+func (s *Segment) Metadata(ord uint32) (Metadata, error) {
+	s.f.tokenRange(ord)
+	var m Metadata
+	for i := range s.f.cols {
+		c := &s.f.cols[i]
+		at, ok, err := s.f.columnRank(c, uint64(ord))
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		v, err := s.f.columnValue(c, at)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			m = make(Metadata)
+		}
+		m[c.name] = v.any()
+	}
+	return m, nil
+}
+
+// columnPacked reads value i of a packed part of a column; parse has checked the part's length.
+func (f *segFile) columnPacked(p columnPart, i uint64, width uint) (uint64, error) {
+	if width == 0 {
+		return 0, nil
+	}
+	first := i * uint64(width) / 8
+	last := ((i+1)*uint64(width) - 1) / 8
+	if err := f.verify(secColumns, p.off+first, last-first+1); err != nil {
+		return 0, err
+	}
+	return packedAt(f.data[f.secs[secColumns].off+p.off:], i, width), nil
+}
+
+// columnRank gives the place of a document's value, if it has one.
+func (f *segFile) columnRank(c *column, ord uint64) (at uint64, ok bool, err error) {
+	switch c.mode {
+	case presentAll:
+		return ord, true, nil
+	case presentList:
+		width := max(bitWidth(f.toc.docs-1), 1)
+		lo, hi := uint64(0), c.count
+		for lo < hi {
+			mid := (lo + hi) / 2
+			v, err := f.columnPacked(c.presence, mid, width)
+			switch {
+			case err != nil:
+				return 0, false, err
+			case v == ord:
+				return mid, true, nil
+			case v < ord:
+				lo = mid + 1
+			default:
+				hi = mid
+			}
+		}
+		return 0, false, nil
+	}
+	bitBytes := (f.toc.docs + 7) / 8
+	step := ord / rankStep
+	b, err := f.bytes(secColumns, c.presence.off+step*rankStep/8, ord/8-step*rankStep/8+1)
+	if err != nil {
+		return 0, false, err
+	}
+	if b[len(b)-1]>>(ord%8)&1 == 0 {
+		return 0, false, nil
+	}
+	count, err := f.bytes(secColumns, c.presence.off+bitBytes+4*step, 4)
+	if err != nil {
+		return 0, false, err
+	}
+	at = uint64(binary.LittleEndian.Uint32(count))
+	for _, x := range b[:len(b)-1] {
+		at += uint64(bits.OnesCount8(x))
+	}
+	at += uint64(bits.OnesCount8(b[len(b)-1] & (1<<(ord%8) - 1)))
+	if at >= c.count {
+		return 0, false, f.corrupt(secColumns, c.presence.off, fmt.Sprintf("column %q: a place below %d", c.name, c.count), at)
+	}
+	return at, true, nil
+}
+
+// columnValue reads value at of a column.
+func (f *segFile) columnValue(c *column, at uint64) (value, error) {
+	v := value{typ: c.typ}
+	n, err := f.columnPacked(c.values, at, c.width)
+	if err != nil {
+		return v, err
+	}
+	v.n = int64(n + c.base)
+	switch c.typ {
+	case colTime:
+		nano, err := f.columnPacked(c.values2, at, c.width2)
+		if err != nil {
+			return v, err
+		}
+		if nano >= 1e9 {
+			return v, f.corrupt(secColumns, c.values2.off, fmt.Sprintf("column %q: nanoseconds", c.name), nano)
+		}
+		v.nano = int64(nano)
+	case colKeyword:
+		if v.s, err = f.keyword(c, n); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// keyword reads entry n of a column's dictionary.
+func (f *segFile) keyword(c *column, n uint64) (string, error) {
+	if n >= c.dict {
+		return "", f.corrupt(secColumns, c.values.off, fmt.Sprintf("column %q: an entry below %d", c.name, c.dict), n)
+	}
+	from, err := f.columnPacked(c.values2, n, c.width2)
+	if err != nil {
+		return "", err
+	}
+	to, err := f.columnPacked(c.values2, n+1, c.width2)
+	if err != nil {
+		return "", err
+	}
+	if from > to || to > c.strings.len || to-from > maxKeyword {
+		return "", f.corrupt(secColumns, c.values2.off, fmt.Sprintf("column %q: a range within %d", c.name, c.strings.len), fmt.Sprintf("%d to %d", from, to))
+	}
+	b, err := f.bytes(secColumns, c.strings.off+from, to-from)
+	return string(b), err
+}

@@ -75,18 +75,9 @@ func (s *Snapshot) Lookup(id string) (seg *Segment, ord uint32, ok bool) {
 
 // Find is Lookup with the error that damage gives.
 func (s *Snapshot) Find(id string) (seg *Segment, ord uint32, ok bool, err error) {
-	// The newest segment first: that is where recently added documents live.
-	for i := len(s.st.segs) - 1; i >= 0; i-- {
-		sg := s.st.segs[i]
-		ords, err := sg.f.lookup(id)
-		if err != nil {
-			return nil, 0, false, err
-		}
-		for _, o := range ords {
-			if sg.del == nil || !sg.del.Contains(o) {
-				return sg, o, true, nil
-			}
-		}
+	i, ord, ok, err := findLive(s.st.segs, id, nil)
+	if err != nil || !ok {
+		return nil, 0, false, err
 	}
-	return nil, 0, false, nil
+	return s.st.segs[i], ord, true, nil
 }

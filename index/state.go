@@ -1,22 +1,249 @@
 package index
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/golbert/golbert/internal/vfs"
+	"github.com/golbert/golbert/quant"
+)
+
+// state is one commit, open. It is immutable and counted; each state holds one reference to each of its
+// segment files.
 type state struct {
-	man  *manifest
-	segs []*Segment
+	man     *manifest
+	manSize int64
+	segs    []*Segment
+	books   map[string]*quant.Codebook
+	refs    atomic.Int64
 }
 
-func (st *state) release() {}
+func (st *state) retain() { st.refs.Add(1) }
 
-type segFile struct{}
-
-func (f *segFile) lookup(id string) ([]uint32, error) { panic("todo") }
-
-type manifest struct {
-	Docs, Tokens uint64
-	Dim          int
-	Generation   uint64
-	Attributes   map[string]string
+func (st *state) release() {
+	if st.refs.Add(-1) == 0 {
+		for _, s := range st.segs {
+			s.f.unref()
+		}
+	}
 }
 
-func cloneAttributes(m map[string]string) map[string]string { return m }
-func checkAttributes(m map[string]string) error             { return nil }
+// newestBook gives the codebook for what is added next, nil when there is none.
+func (st *state) newestBook() (*quant.Codebook, *manCodebook) {
+	if n := len(st.man.Codebooks); n > 0 {
+		return st.books[st.man.Codebooks[n-1].ID], &st.man.Codebooks[n-1]
+	}
+	return nil, nil
+}
+
+// newestManifest gives the highest generation in a directory, 0 when there is none.
+func newestManifest(names []string) uint64 {
+	var gen uint64
+	for _, n := range names {
+		if k, g := classify(n); k == kindManifest {
+			gen = max(gen, g)
+		}
+	}
+	return gen
+}
+
+// loadNewest opens the newest commit in a directory. A writer may replace it meanwhile and remove its
+// files; then the next newest is tried.
+func loadNewest(ctx context.Context, fsys vfs.FS, dir string) (*state, error) {
+	var failed error
+	for last := uint64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		names, err := fsys.List(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("index: %w", err)
+		}
+		gen := newestManifest(names)
+		if gen == 0 {
+			if failed != nil {
+				return nil, failed
+			}
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
+		}
+		if gen == last {
+			return nil, failed // the same commit again: its files are really missing
+		}
+		st, err := loadState(ctx, fsys, dir, gen)
+		if err == nil {
+			return st, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		last, failed = gen, err
+	}
+}
+
+// missing turns a failure to open a file that the manifest names into a CorruptError when it is absent.
+func missing(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &CorruptError{File: name, Offset: -1, Err: err}
+	}
+	var ce *CorruptError
+	if errors.As(err, &ce) || errors.Is(err, ErrVersion) {
+		return err
+	}
+	return fmt.Errorf("index: %s: %w", name, err)
+}
+
+// loadState opens one generation. Everything that it opens is released again on failure.
+func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *state, err error) {
+	name := manifestName(gen)
+	b, err := fsys.ReadFile(filepath.Join(dir, name), maxManifestBytes)
+	if err != nil {
+		return nil, missing(name, err)
+	}
+	m, err := parseManifest(b, name)
+	if err != nil {
+		return nil, err
+	}
+	if m.Generation != gen {
+		return nil, &CorruptError{File: name, Section: "generation", Offset: -1, Want: gen, Got: m.Generation}
+	}
+	st := &state{man: m, manSize: int64(len(b)), books: make(map[string]*quant.Codebook)}
+	st.refs.Store(1)
+	defer func() {
+		if err != nil {
+			st.release()
+		}
+	}()
+	for _, c := range m.Codebooks {
+		cb, err := loadCodebook(fsys, dir, c, m.Dim)
+		if err != nil {
+			return nil, err
+		}
+		st.books[c.ID] = cb
+	}
+	var tokens uint64
+	for _, s := range m.Segments {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		seg, err := loadSegment(fsys, dir, s, st.books[s.Codebook])
+		if err != nil {
+			return nil, err
+		}
+		st.segs = append(st.segs, seg)
+		tokens += seg.liveTokens()
+	}
+	if tokens != m.Tokens {
+		return nil, &CorruptError{File: name, Section: "tokens", Offset: -1, Want: tokens, Got: m.Tokens}
+	}
+	return st, nil
+}
+
+// readWhole reads a file that the manifest names, and checks length and hash.
+func readWhole(fsys vfs.FS, dir, name string, length int64, sum string) ([]byte, error) {
+	b, err := fsys.ReadFile(filepath.Join(dir, name), length)
+	if err != nil {
+		if size, serr := fsys.Size(filepath.Join(dir, name)); serr == nil && size > length {
+			return nil, &CorruptError{File: name, Section: "length", Offset: -1, Want: length, Got: size}
+		}
+		return nil, missing(name, err)
+	}
+	if int64(len(b)) != length {
+		return nil, &CorruptError{File: name, Section: "length", Offset: -1, Want: length, Got: len(b)}
+	}
+	if got := sha256hex(b); got != sum {
+		return nil, &CorruptError{File: name, Section: "sha256", Offset: -1, Want: sum, Got: got}
+	}
+	return b, nil
+}
+
+func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int) (*quant.Codebook, error) {
+	b, err := readWhole(fsys, dir, c.File, c.Length, c.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	cb, err := quant.ParseCodebook(b)
+	if errors.Is(err, quant.ErrVersion) {
+		return nil, fmt.Errorf("%s: %w: %w", c.File, ErrVersion, err)
+	}
+	if err != nil {
+		return nil, &CorruptError{File: c.File, Offset: -1, Err: err}
+	}
+	if cb.Dim() != dim || cb.ID() != c.ID {
+		return nil, &CorruptError{File: c.File, Offset: -1, Want: fmt.Sprintf("codebook %s of dimension %d", c.ID, dim), Got: fmt.Sprintf("codebook %s of dimension %d", cb.ID(), cb.Dim())}
+	}
+	return cb, nil
+}
+
+func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *Segment, err error) {
+	f, err := openSegFile(fsys, filepath.Join(dir, s.File), s.File)
+	if err != nil {
+		return nil, missing(s.File, err)
+	}
+	defer func() {
+		if err != nil {
+			f.unref()
+		}
+	}()
+	if err := f.matches(s, cb); err != nil {
+		return nil, err
+	}
+	seg := &Segment{f: f, cb: cb, number: s.Number}
+	if d := s.Deleted; d != nil {
+		b, err := readWhole(fsys, dir, d.File, d.Length, d.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		del, err := parseDeletions(b, d.File)
+		if err != nil {
+			return nil, err
+		}
+		if del.segment != s.Number || del.generation != d.Generation || del.docs != s.Docs || del.set.GetCardinality() != d.Docs {
+			return nil, &CorruptError{File: d.File, Offset: -1, Want: fmt.Sprintf("%d of %d documents of segment %d", d.Docs, s.Docs, s.Number),
+				Got: fmt.Sprintf("%d of %d of segment %d", del.set.GetCardinality(), del.docs, del.segment)}
+		}
+		seg.del, seg.delGen = del.set, d.Generation
+	}
+	return seg, nil
+}
+
+// matches compares an open file with what the manifest says of it.
+func (f *segFile) matches(s manSegment, cb *quant.Codebook) error {
+	t := f.toc
+	for _, c := range []struct {
+		what      string
+		want, got any
+	}{
+		{"length", s.Length, int64(len(f.data))},
+		{"tail_sha256", s.Tail, f.root},
+		{"number", s.Number, t.segment},
+		{"codebook", s.Codebook, t.codebook},
+		{"documents", s.Docs, t.docs},
+		{"tokens", s.Tokens, t.tokens},
+		{"dimension", uint32(cb.Dim()), t.dim},
+		{"bits", uint32(cb.NBits()), t.nbits},
+		{"centroids", uint32(cb.K()), t.k},
+	} {
+		if c.want != c.got {
+			return &CorruptError{File: s.File, Section: c.what, Offset: -1, Want: c.want, Got: c.got}
+		}
+	}
+	return nil
+}
+
+// liveTokens counts the token vectors of documents that are not deleted.
+func (s *Segment) liveTokens() uint64 {
+	n := s.f.toc.tokens
+	if s.del != nil {
+		for it := s.del.Iterator(); it.HasNext(); {
+			n -= uint64(s.DocTokens(it.Next()))
+		}
+	}
+	return n
+}

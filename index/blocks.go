@@ -1,0 +1,102 @@
+package index
+
+import (
+	"bufio"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"sync/atomic"
+)
+
+// blockSize is the unit of checksumming: a CRC32C for each so many bytes of a segment file.
+const blockSize = 64 << 10
+
+// castagnoli returns the CRC32C table; the standard library caches it.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli()) }
+
+// blockWriter writes a file front to back and keeps the checksum of each block.
+type blockWriter struct {
+	w    *bufio.Writer
+	off  uint64
+	crc  uint32
+	sums []uint32
+	tab  *crc32.Table
+}
+
+func newBlockWriter(w io.Writer) *blockWriter {
+	return &blockWriter{w: bufio.NewWriterSize(w, 256<<10), tab: castagnoli()}
+}
+
+// Write implements io.Writer.
+func (w *blockWriter) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		n := min(blockSize-int(w.off%blockSize), len(p))
+		if m, err := w.w.Write(p[:n]); err != nil {
+			return total - len(p) + m, err
+		}
+		w.crc = crc32.Update(w.crc, w.tab, p[:n])
+		w.off += uint64(n)
+		if w.off%blockSize == 0 {
+			w.sums = append(w.sums, w.crc)
+			w.crc = 0
+		}
+		p = p[n:]
+	}
+	return total, nil
+}
+
+// align pads with zeros to a multiple of n.
+func (w *blockWriter) align(n uint64) error {
+	var zero [64]byte
+	if r := w.off % n; r != 0 {
+		_, err := w.Write(zero[:n-r])
+		return err
+	}
+	return nil
+}
+
+// table closes the last block and gives the checksums in file form.
+func (w *blockWriter) table() []byte {
+	if w.off%blockSize != 0 {
+		w.sums = append(w.sums, w.crc)
+		w.crc = 0
+	}
+	b := make([]byte, 0, 4*len(w.sums))
+	for _, s := range w.sums {
+		b = binary.LittleEndian.AppendUint32(b, s)
+	}
+	return b
+}
+
+// blockVerifier checks blocks of mapped bytes when they are first touched.
+type blockVerifier struct {
+	data  []byte // the bytes that the table covers
+	table []byte // four bytes per block
+	done  []atomic.Uint64
+}
+
+func newBlockVerifier(data, table []byte) *blockVerifier {
+	return &blockVerifier{data: data, table: table, done: make([]atomic.Uint64, (len(table)/4+63)/64)}
+}
+
+// ok verifies the blocks of data[from:to], and returns the offset of the first bad one, or -1. Two
+// goroutines may verify the same block at once; both come to the same result.
+func (v *blockVerifier) ok(from, to uint64) (bad int64) {
+	if from >= to {
+		return -1
+	}
+	for b, last := from/blockSize, (to-1)/blockSize; b <= last; b++ {
+		if v.done[b/64].Load()>>(b%64)&1 == 1 {
+			continue
+		}
+		block := v.data[b*blockSize : min((b+1)*blockSize, uint64(len(v.data)))]
+		if crc32c(block) != binary.LittleEndian.Uint32(v.table[4*b:]) {
+			return int64(b * blockSize)
+		}
+		v.done[b/64].Or(1 << (b % 64))
+	}
+	return -1
+}

@@ -1,0 +1,324 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/golbert/golbert/internal/vfs"
+	"github.com/golbert/golbert/quant"
+)
+
+// commit is the next generation in the making.
+//
+// The protocol: every data file is written under a temporary name and synced, then the manifest likewise;
+// the data files are renamed and the directory synced; the manifest is renamed and the directory synced
+// again. So a manifest that can be seen names files that are there, whatever a power cut forgets of the
+// directory, and no reader ever has to fall back to an older generation. Until the manifest's rename,
+// everything can be undone. From then on nothing may be: a power cut may show either generation, so the
+// files of both must stay, and the writer stops with ErrBroken if it cannot finish.
+type commit struct {
+	ix    *Index
+	base  *state
+	man   *manifest
+	segs  []*Segment
+	books map[string]*quant.Codebook
+
+	files     []string // data files written under temporary names
+	renamed   bool     // some of them may have their final names
+	published bool     // the manifest may have its final name
+	done      bool
+	fresh     []*segFile // opened by this commit
+}
+
+func (ix *Index) newCommit(base *state) *commit {
+	c := &commit{ix: ix, base: base, man: base.man.next(), books: make(map[string]*quant.Codebook)}
+	c.segs = append(c.segs, base.segs...)
+	maps.Copy(c.books, base.books)
+	return c
+}
+
+func (c *commit) path(name string) string { return filepath.Join(c.ix.dir, name) }
+
+// create opens a data file under its temporary name.
+func (c *commit) create(name string) (vfs.File, error) {
+	c.files = append(c.files, name) // first: a failing Create may have made the file
+	f, err := c.ix.fs.Create(c.path(name + tmpSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("index: %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// writeTemp writes and syncs a whole file under its temporary name.
+func (c *commit) writeTemp(f vfs.File, name string, b []byte) error {
+	_, err := f.Write(b)
+	if err == nil {
+		if serr := f.Sync(); serr != nil {
+			err = &syncError{fmt.Errorf("sync: %w", serr)}
+		}
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		err = fmt.Errorf("index: %s: %w", name, err)
+		c.note(err)
+		return err
+	}
+	return nil
+}
+
+// note stops the writer for good after an error that leaves open what is on the disk.
+func (c *commit) note(err error) {
+	var se *syncError
+	if err != nil && (c.published || errors.As(err, &se)) {
+		c.ix.mu.Lock()
+		c.ix.broken = err
+		c.ix.mu.Unlock()
+	}
+}
+
+// addCodebook makes a codebook the one that codes what is added from now on. tokens is the size of the
+// collection that it was trained for.
+func (c *commit) addCodebook(cb *quant.Codebook, tokens uint64) error {
+	for i, have := range c.man.Codebooks {
+		if have.ID == cb.ID() { // move it to the end
+			c.man.Codebooks = append(append(c.man.Codebooks[:i:i], c.man.Codebooks[i+1:]...), have)
+			return nil
+		}
+	}
+	b, err := cb.MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("index: codebook: %w", err)
+	}
+	name := codebookName(cb.ID())
+	f, err := c.create(name)
+	if err != nil {
+		return err
+	}
+	if err := c.writeTemp(f, name, b); err != nil {
+		return err
+	}
+	c.man.Codebooks = append(c.man.Codebooks, manCodebook{ID: cb.ID(), File: name, Length: int64(len(b)), SHA256: sha256hex(b), Tokens: tokens})
+	c.books[cb.ID()] = cb
+	return nil
+}
+
+// newSegment starts the next segment file.
+func (c *commit) newSegment(cb *quant.Codebook) (*segBuilder, error) {
+	number := c.man.NextSegment
+	f, err := c.create(segmentName(number))
+	if err != nil {
+		return nil, err
+	}
+	c.man.NextSegment++
+	b, err := newSegBuilder(f, number, cb)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("index: %s: %w", segmentName(number), err)
+	}
+	return b, nil
+}
+
+// addSegment finishes a segment file and makes it part of the commit, less the documents that del holds.
+func (c *commit) addSegment(b *segBuilder) (*Segment, error) {
+	name := segmentName(b.toc.segment)
+	length, root, err := b.finish()
+	if err != nil {
+		_ = b.file.Close()
+		err = fmt.Errorf("index: %s: %w", name, err)
+		c.note(err)
+		return nil, err
+	}
+	f, err := openSegFile(c.ix.fs, c.path(name+tmpSuffix), name)
+	if err != nil {
+		return nil, missing(name, err)
+	}
+	c.fresh = append(c.fresh, f)
+	s := manSegment{
+		Number: b.toc.segment, File: name, Length: length, Tail: root, Codebook: b.cb.ID(),
+		Docs: b.toc.docs, Tokens: b.toc.tokens,
+	}
+	if err := f.matches(s, b.cb); err != nil {
+		return nil, err
+	}
+	seg := &Segment{f: f, cb: b.cb, number: s.Number}
+	c.man.Segments = append(c.man.Segments, s)
+	c.segs = append(c.segs, seg)
+	return seg, nil
+}
+
+// delete replaces the deleted documents of a segment. A segment without live documents leaves the index.
+func (c *commit) delete(number uint64, del *roaring.Bitmap) error {
+	for i, s := range c.man.Segments {
+		if s.Number != number {
+			continue
+		}
+		if del.GetCardinality() == s.Docs {
+			c.man.Segments = append(c.man.Segments[:i:i], c.man.Segments[i+1:]...)
+			c.segs = append(c.segs[:i:i], c.segs[i+1:]...)
+			return nil
+		}
+		b := marshalDeletions(number, c.man.Generation, s.Docs, del)
+		name := deletionsName(number, c.man.Generation)
+		f, err := c.create(name)
+		if err != nil {
+			return err
+		}
+		if err := c.writeTemp(f, name, b); err != nil {
+			return err
+		}
+		c.man.Segments[i].Deleted = &manDel{Generation: c.man.Generation, File: name, Length: int64(len(b)), SHA256: sha256hex(b), Docs: del.GetCardinality()}
+		seg := *c.segs[i]
+		seg.del, seg.delGen = del, c.man.Generation
+		c.segs[i] = &seg
+		return nil
+	}
+	panic(fmt.Sprintf("index: no segment %d in the commit", number))
+}
+
+// commit makes the generation durable and visible to others, and gives it open. It does not install it.
+func (c *commit) commit(ctx context.Context) (_ *state, err error) {
+	defer func() { c.note(err) }()
+	m := c.man
+	m.dropUnused()
+	m.Docs, m.Tokens = 0, 0
+	for _, s := range c.segs {
+		m.Docs += uint64(s.NumLive())
+		m.Tokens += s.liveTokens()
+	}
+	if err := m.validate(); err != nil {
+		return nil, fmt.Errorf("index: the new manifest is not valid: %w", err)
+	}
+	b, err := m.marshal()
+	if err != nil {
+		return nil, err
+	}
+	name := manifestName(m.Generation)
+	f, err := c.ix.fs.Create(c.path(name + tmpSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("index: %s: %w", name, err)
+	}
+	if err := c.writeTemp(f, name, b); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil { // the last chance to turn back
+		return nil, context.Cause(ctx)
+	}
+	used := m.files()
+	c.renamed = true
+	for _, n := range c.files {
+		if !used[n] { // a segment of documents that were all replaced within this commit
+			continue
+		}
+		if err := c.ix.fs.Rename(c.path(n+tmpSuffix), c.path(n)); err != nil {
+			return nil, fmt.Errorf("index: %s: %w", n, err)
+		}
+	}
+	if len(c.files) > 0 {
+		if err := c.syncDir(); err != nil {
+			return nil, err
+		}
+	}
+	c.published = true
+	if err := c.ix.fs.Rename(c.path(name+tmpSuffix), c.path(name)); err != nil {
+		return nil, fmt.Errorf("index: %s: %w", name, err)
+	}
+	if err := c.syncDir(); err != nil {
+		return nil, err
+	}
+	c.done = true
+	return c.open(int64(len(b))), nil
+}
+
+func (c *commit) syncDir() error {
+	if err := c.ix.fs.SyncDir(c.ix.dir); err != nil {
+		return &syncError{fmt.Errorf("index: sync of the directory: %w", err)}
+	}
+	return nil
+}
+
+// open makes the state of a durable commit and arranges for the removal of what it no longer needs.
+func (c *commit) open(size int64) *state {
+	st := &state{man: c.man, manSize: size, segs: c.segs, books: make(map[string]*quant.Codebook)}
+	st.refs.Store(1)
+	for _, b := range c.man.Codebooks {
+		st.books[b.ID] = c.books[b.ID]
+	}
+	kept := make(map[*segFile]bool)
+	for _, s := range st.segs {
+		s.f.ref()
+		kept[s.f] = true
+	}
+	for _, f := range c.fresh {
+		if !kept[f] { // never made it into the commit
+			c.removeLater(f, f.name+tmpSuffix)
+		}
+		f.unref()
+	}
+	used := c.man.files()
+	var gone []string
+	if c.base.man.Generation > 0 {
+		gone = append(gone, manifestName(c.base.man.Generation))
+	}
+	for n := range c.base.man.files() {
+		if !used[n] && filepath.Ext(n) != ".gbs" {
+			gone = append(gone, n) // in memory, where anybody still needs it
+		}
+	}
+	for _, s := range c.base.segs {
+		if !kept[s.f] {
+			c.removeLater(s.f, s.f.name)
+		}
+	}
+	c.ix.removeOwned(gone...)
+	return st
+}
+
+// removeLater removes a segment file when the last snapshot that needs it is closed.
+func (c *commit) removeLater(f *segFile, name string) {
+	ix := c.ix
+	drop := func() { ix.removeOwned(name) }
+	f.drop.Store(&drop)
+}
+
+// abort undoes what can be undone of a commit that was not made. It does nothing after one that was.
+func (c *commit) abort() {
+	if c.done {
+		return
+	}
+	for _, f := range c.fresh {
+		f.unref()
+	}
+	if c.published {
+		return // a power cut may show either generation: the next open decides
+	}
+	used := c.base.man.files()
+	for _, n := range c.files {
+		c.ix.removeOwned(n + tmpSuffix)
+		if c.renamed && !used[n] {
+			c.ix.removeOwned(n)
+		}
+	}
+	c.ix.removeOwned(manifestName(c.man.Generation) + tmpSuffix)
+}
+
+// install makes a state the newest commit.
+func (ix *Index) install(st *state) {
+	ix.mu.Lock()
+	if ix.closed {
+		// Close was quicker than the end of this commit, and has released the state before it.
+		ix.mu.Unlock()
+		st.release()
+		return
+	}
+	old := ix.cur
+	ix.cur = st
+	ix.mu.Unlock()
+	old.release()
+}
