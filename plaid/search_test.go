@@ -291,11 +291,11 @@ func TestLongDocument(t *testing.T) {
 
 func TestBatchIsBitIdentical(t *testing.T) {
 	c := newCorpus(21, 48, 60, .8)
-	docs := c.docs(900, 5, 30)
-	cb1, cb2 := train(t, docs[:500], 2, 128, 1), train(t, docs[500:], 2, 64, 2)
-	s := searcherOf(48, newMemSegment(t, cb1, ids("a", 400), docs[:400]), newMemSegment(t, cb2, ids("b", 300), docs[400:700]), newMemSegment(t, cb1, ids("c", 200), docs[700:]))
+	docs := c.docs(450, 3, 10)
+	cb1, cb2 := train(t, docs[:250], 2, 128, 1), train(t, docs[250:], 2, 64, 2)
+	s := searcherOf(48, newMemSegment(t, cb1, ids("a", 200), docs[:200]), newMemSegment(t, cb2, ids("b", 150), docs[200:350]), newMemSegment(t, cb1, ids("c", 100), docs[350:]))
 	var qs []maxsim.Matrix
-	for i := range 37 {
+	for i := range 19 {
 		qs = append(qs, c.query(docs[i*20], 1+(i*13)%70))
 	}
 	for _, o := range []Options{{NProbe: 2, NDocs: 50}, {NProbe: 1, NDocs: 20, CentroidThreshold: .4}, {Exhaustive: true}, {}} {
