@@ -107,7 +107,7 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 		opt.Concurrency = 2
 	}
 	inner, cancel := context.WithCancel(ctx)
-	a := &adder{x: x, ctx: inner, opt: opt, batches: make(chan *batch, opt.Concurrency-1)}
+	a := &adder{x: x, ctx: inner, cancel: cancel, opt: opt, batches: make(chan *batch, opt.Concurrency-1)}
 	var (
 		res  index.AddResult
 		ierr error
@@ -153,6 +153,7 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 type adder struct {
 	x        *Index
 	ctx      context.Context
+	cancel   context.CancelFunc
 	opt      AddOptions
 	batches  chan *batch
 	encoding sync.WaitGroup
@@ -176,7 +177,13 @@ const maxBatchBytes = 1 << 20
 
 // read gathers batches and starts their encoding until the sequence ends, fails, or nobody takes them.
 func (a *adder) read(docs iter.Seq2[Document, error]) {
-	defer close(a.batches)
+	whole := false
+	defer func() {
+		if !whole { // a panic of the sequence: what was read so far must not be committed
+			a.cancel()
+		}
+		close(a.batches)
+	}()
 	b, bytes := &batch{}, 0
 	flush := func() bool {
 		if len(b.docs) == 0 && b.err == nil {
@@ -200,22 +207,23 @@ func (a *adder) read(docs iter.Seq2[Document, error]) {
 	}
 	for d, err := range docs {
 		if err != nil {
-			flush() // what came before fails first if it fails, whatever the timing
+			flush() // errors come in the documents' order, whatever the timing
 			b.err = err
 			break
 		}
 		if a.ctx.Err() != nil {
-			return
+			break
 		}
 		b.docs = append(b.docs, d)
 		bytes += len(d.Text)
 		if len(b.docs) >= a.opt.BatchSize || bytes >= maxBatchBytes {
 			if !flush() {
-				return
+				break
 			}
 		}
 	}
 	flush()
+	whole = true
 }
 
 // encode fills out and errs, one call of the encoder per language.

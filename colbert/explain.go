@@ -148,10 +148,10 @@ func (e *Explanation) Words() []Word {
 
 // joins says whether a token goes on with the word that ends at byte end.
 func joins(text string, end int, t encoder.Token) bool {
-	if t.Start > end || t.Start == 0 {
-		return t.Start < end
-	}
-	if t.Start < end {
+	switch {
+	case t.Start > end:
+		return false
+	case t.Start < end:
 		return true // overlapping offsets, as byte-level tokens of one character have
 	}
 	before, _ := utf8.DecodeLastRuneInString(text[:end])

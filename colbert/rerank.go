@@ -81,7 +81,9 @@ func encodeOne(ctx context.Context, enc Encoder, s side, text string) (encoder.E
 		err = errs[0]
 	}
 	if err == nil && out[0].Vectors.Rows == 0 {
-		err = ErrEmptyText // nothing that the model reads
+		if err = ErrEmptyQuery; s == document {
+			err = ErrEmptyDocument
+		}
 	}
 	if err != nil {
 		return encoder.Encoded{}, err
