@@ -1,0 +1,129 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestModel runs random sequences of operations against the index and a map, and compares.
+func TestModel(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := newRand(seed)
+			o := &Options{
+				Dim: testDim, NBits: []int{1, 2, 4, 8, 16}[seed%5], Seed: seed, Normalize: NormPolicy(seed % 2 * 2),
+				AllowEmpty: seed%3 == 0, SegmentTokens: []int{0, 40, 150}[seed%3], fs: &hookFS{},
+			}
+			if seed%4 == 3 {
+				o.Centroids = 5
+			}
+			ix, dir := create(t, o)
+			model := map[string]Document{}
+			for range 14 {
+				switch op := r.IntN(10); {
+				case op < 6: // add or upsert
+					var docs []Document
+					upsert := op > 2
+					next := maps.Clone(model)
+					added, replaced := map[string]bool{}, map[string]bool{}
+					for range r.IntN(40) {
+						d := document(r, fmt.Sprintf("d%d", r.IntN(120)))
+						if !upsert {
+							if _, ok := next[d.ID]; ok {
+								continue
+							}
+						}
+						if o.AllowEmpty && r.IntN(6) == 0 {
+							d.Vectors.Data, d.Vectors.Rows = nil, 0
+						}
+						if d.Vectors.Rows > 2 && r.IntN(9) == 0 {
+							clear(d.Vectors.Row(1)) // a vector of zeros
+						}
+						_, was := model[d.ID]
+						added[d.ID] = true
+						if was {
+							replaced[d.ID] = true
+						}
+						next[d.ID] = d
+						docs = append(docs, d)
+					}
+					res, err := ix.Add(ctx, seq(docs), &AddOptions{Upsert: upsert})
+					require.NoError(t, err)
+					require.Equal(t, len(added), res.Added)
+					require.Equal(t, len(replaced), res.Replaced)
+					tokens := uint64(0)
+					for id := range added {
+						tokens += uint64(next[id].Vectors.Rows)
+					}
+					require.Equal(t, tokens, res.Tokens)
+					model = next
+				case op < 8: // delete
+					var ids []string
+					for _, id := range slices.Sorted(maps.Keys(model)) {
+						if r.IntN(4) == 0 {
+							ids = append(ids, id)
+							delete(model, id)
+						}
+					}
+					n, err := ix.Delete(ctx, ids, nil)
+					require.NoError(t, err)
+					require.Equal(t, len(ids), n)
+				case op < 9: // refused operations change nothing
+					if len(model) > 0 {
+						id := slices.Sorted(maps.Keys(model))[0]
+						_, err := ix.Delete(ctx, []string{id, "no such id"}, nil)
+						require.ErrorIs(t, err, ErrUnknownID)
+						_, err = ix.Add(ctx, seq([]Document{document(r, "new"), document(r, id)}), nil)
+						require.ErrorIs(t, err, ErrDuplicateID)
+					}
+				default: // reopen
+					require.NoError(t, ix.Close())
+					var err error
+					ix, err = Open(ctx, dir, &OpenOptions{fs: &hookFS{}})
+					require.NoError(t, err)
+					t.Cleanup(func() { _ = ix.Close() })
+				}
+				s, err := ix.Snapshot()
+				require.NoError(t, err)
+				requireModel(t, s, o, model)
+				require.NoError(t, s.Close())
+			}
+			rep, err := Check(ctx, dir)
+			require.NoError(t, err)
+			require.Equal(t, len(model), rep.Documents)
+			// Nothing lies about that the manifest does not name.
+			s := snapshot(t, ix)
+			require.Len(t, listing(t, dir), 1+len(s.st.man.files()))
+		})
+	}
+}
+
+func TestSameInputSameBytes(t *testing.T) {
+	ctx := context.Background()
+	build := func(workers int) string {
+		ix, dir := create(t, &Options{Dim: testDim, Seed: 5, SegmentTokens: 300, Workers: workers})
+		mustAdd(t, ix, documents(1, 80)...)
+		mustAdd(t, ix, documents(2, 20)...)
+		_, err := ix.Delete(ctx, []string{"doc-3", "doc-70"}, nil)
+		require.NoError(t, err)
+		require.NoError(t, ix.Close())
+		return dir
+	}
+	a, b := build(1), build(3)
+	require.Equal(t, listing(t, a), listing(t, b))
+	for _, n := range listing(t, a) {
+		x, err := os.ReadFile(filepath.Join(a, n))
+		require.NoError(t, err)
+		y, err := os.ReadFile(filepath.Join(b, n))
+		require.NoError(t, err)
+		require.Equal(t, x, y, n)
+	}
+}
