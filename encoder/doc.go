@@ -1,2 +1,25 @@
-// Package encoder turns texts into token vectors with a ColBERT checkpoint.
+// Package encoder turns texts into token vectors with a ColBERT checkpoint: one unit vector per token, which
+// late interaction compares one by one (Khattab and Zaharia, "ColBERT", SIGIR 2020).
+//
+//	m, err := encoder.Open("/models/colbertv2.0", nil)
+//	defer m.Close()
+//	q, err := m.EncodeQuery(ctx, "how do tides work", nil)
+//	docs, err := m.EncodeDocuments(ctx, texts, nil)
+//	score, err := maxsim.Score(q.Vectors, docs[0].Vectors)
+//
+// Open reads folders in the plain Hugging Face, the PyLate and the Stanford (colbert-ai) layout and follows the
+// checkpoint's own settings: query and document markers, query expansion with MASK tokens, attention to
+// them, the punctuation skiplist, lengths, projections. Options replace single settings. Package golbertmini
+// holds a small model that needs no files.
+//
+// A call tokenises all its texts, sorts them by length, packs them end to end without padding, and runs the
+// groups on one goroutine per core; the results come in the order of the texts and do not depend on which
+// texts were encoded together. Every row comes with its token and the token's place in the text, so that a
+// match can be shown.
+//
+// Caveats. Queries and documents are encoded differently and must not be mixed up. Text beyond the model's
+// length is cut off and flagged, not refused. A text that consists of skiplisted tokens only keeps them: every
+// text has at least one vector. Names of special tokens in a text, such as "[SEP]", become these tokens unless
+// Options.NoSpecialInText is set, as in the reference implementations. Architectures: BERT today; anything
+// else gives ErrUnsupported.
 package encoder

@@ -26,11 +26,10 @@ func open(t testing.TB, dir string, o *Options) *Model {
 // row is one expected token: its text in the vocabulary ("[Q] " for added ones), its id, and whether others
 // attend to it and its vector is kept.
 type row struct {
-	token          string
-	id             int32
-	attend, keep   bool
-	start, end     int
-	special, added bool
+	token        string
+	id           int32
+	attend, keep bool
+	special      bool
 }
 
 // rows builds expected tokens: words stand for themselves, a leading "-" drops the vector, a leading "~" takes

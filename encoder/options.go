@@ -87,15 +87,15 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		case n == 0 || asked == 0 && most > 0 && n > most:
 			n = most
 		case most > 0 && n > most:
-			faults = append(faults, fmt.Errorf("%s is %d, the model has %d positions", what, n, most))
+			faults = append(faults, fmt.Errorf("option %s is %d, the model has %d positions", what, n, most))
 		}
 		if n < minTokens {
-			faults = append(faults, fmt.Errorf("%s is %d, the least is %d", what, n, minTokens))
+			faults = append(faults, fmt.Errorf("option %s is %d, the least is %d", what, n, minTokens))
 		}
 		return n
 	}
 	if o.Workers < 0 {
-		faults = append(faults, fmt.Errorf("Workers is %d", o.Workers))
+		faults = append(faults, fmt.Errorf("option Workers is %d", o.Workers))
 	}
 	common := side{
 		keepSpecial: o.SpecialVectors.or(true),
@@ -112,7 +112,7 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		ok bool
 	}{{&s.query, r.Query.ID, r.Query.Token != ""}, {&s.doc, r.Document.ID, r.Document.Token != ""}} {
 		if o.Markers == On && !m.ok {
-			faults = append(faults, errors.New("Markers is On and the checkpoint has none"))
+			faults = append(faults, errors.New("option Markers is On and the checkpoint has none"))
 		}
 		m.s.marker, m.s.hasMarker = m.id, m.ok && o.Markers != Off
 	}
@@ -122,7 +122,7 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		if !r.Expansion {
 			id, ok := w.tok.MASK()
 			if !ok {
-				faults = append(faults, errors.New("Expansion is On and the tokenizer has no mask token"))
+				faults = append(faults, errors.New("option Expansion is On and the tokenizer has no mask token"))
 			}
 			s.query.expansion = id
 		}
