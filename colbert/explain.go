@@ -97,20 +97,21 @@ func (e *Explanation) Similarity(i, j int) float32 { return e.Sim[i*len(e.Docume
 type Word struct {
 	// Start and End are byte offsets in Explanation.Text.
 	Start, End int
-	// Weight says how much the word speaks for this text: for every query token that matches best in the
-	// word, how far that match stands out from the token's mean similarity with the text. A query token
-	// that is similar to everything, as stop words and the model's own tokens are, adds little.
+	// Weight says how much the word speaks for this text: of the query tokens that match best in the word,
+	// the one whose match stands out most from its mean similarity with the text. A query token that is
+	// similar to everything, as stop words and the model's own tokens are, weighs little. A word that no
+	// query token matches best weighs 0.
 	Weight float32
 }
 
-// Words returns the words of the text in order, each with its weight; those that no query token matched best
-// have weight 0. Pieces of one word are put together. Scripts written without spaces come token by token.
+// Words returns the words of the text in order, each with its weight. Pieces of one word are put together;
+// scripts written without spaces come token by token, and punctuation does not come at all.
 func (e *Explanation) Words() []Word {
 	word := make([]int, len(e.Document)) // of each document token; -1 for none
 	var words []Word
 	for j, t := range e.Document {
 		word[j] = -1
-		if t.Special || t.Start >= t.End {
+		if t.Special || strings.IndexFunc(e.Text[t.Start:t.End], wordRune) < 0 {
 			continue
 		}
 		n := len(words)
@@ -141,7 +142,8 @@ func (e *Explanation) Words() []Word {
 				best = j
 			}
 		}
-		words[word[best]].Weight += e.Similarity(i, best) - sum/float32(n)
+		w := &words[word[best]]
+		w.Weight = max(w.Weight, e.Similarity(i, best)-sum/float32(n))
 	}
 	return words
 }
@@ -159,8 +161,13 @@ func joins(text string, end int, t encoder.Token) bool {
 	return inWord(before) && inWord(after)
 }
 
+func wordRune(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r)
+}
+
+// inWord says whether a character may be joined with its neighbours: not in scripts that do not part words.
 func inWord(r rune) bool {
-	return (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r)) &&
+	return wordRune(r) &&
 		!unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 
