@@ -128,7 +128,7 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 	<-done
 	if ierr != nil {
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && errors.Is(ierr, ctx.Err()):
 			ierr = context.Cause(ctx)
 		case a.err != nil:
 			ierr = a.err // the cause itself, not what the index says about it

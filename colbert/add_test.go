@@ -303,3 +303,39 @@ func TestAddPanicOfTheSequence(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 4, info.Documents)
 }
+
+// Writers of one Index wait for each other; none is lost.
+func TestConcurrentAdds(t *testing.T) {
+	ctx := t.Context()
+	ix, _ := create(t, &words{}, nil)
+	errs := make(chan error)
+	for w := range 3 {
+		go func() {
+			docs := numbered(30)
+			for i := range docs {
+				docs[i].ID = fmt.Sprintf("w%d-%d", w, i)
+			}
+			_, err := ix.Add(ctx, slices.Values(docs), &colbert.AddOptions{BatchSize: 7})
+			errs <- err
+		}()
+	}
+	for range 3 {
+		require.NoError(t, <-errs)
+	}
+	info, err := ix.Info()
+	require.NoError(t, err)
+	require.Equal(t, 90, info.Documents)
+}
+
+func TestOneDocumentOfOneToken(t *testing.T) {
+	ctx := t.Context()
+	for _, bits := range []int{1, 2, 4, 8, 16} {
+		ix, _ := create(t, &words{}, &colbert.Options{Index: index.Options{NBits: bits}})
+		_, err := ix.Add(ctx, slices.Values(colbert.Texts("word")), nil)
+		require.NoError(t, err)
+		hits, err := ix.Search(ctx, "word", 10, nil)
+		require.NoError(t, err)
+		require.Equal(t, []string{"0"}, ids(hits))
+		require.InDelta(t, 1, hits[0].Score, .35)
+	}
+}
