@@ -127,7 +127,8 @@ func describe(err error) *apiError {
 		return &apiError{http.StatusRequestEntityTooLarge, "TOO_LARGE", fmt.Sprintf("the body is larger than %d bytes", big.Limit)}
 	case is(colbert.ErrUnknownID):
 		return &apiError{http.StatusNotFound, "UNKNOWN_ID", err.Error()}
-	case is(colbert.ErrEmptyText, colbert.ErrInvalidUTF8, colbert.ErrInvalidID, colbert.ErrInvalidK, colbert.ErrTooMany):
+	case is(colbert.ErrEmptyText, colbert.ErrInvalidUTF8, colbert.ErrInvalidID, colbert.ErrInvalidK,
+		colbert.ErrTooManyTokens, colbert.ErrEmptyDocument, colbert.ErrInvalidMetadata):
 		return &apiError{http.StatusUnprocessableEntity, "INVALID", err.Error()}
 	case is(context.DeadlineExceeded, context.Canceled, colbert.ErrClosed):
 		return &apiError{http.StatusServiceUnavailable, "UNAVAILABLE", "the request could not be finished in time"}
