@@ -1,13 +1,13 @@
 // Package eval measures rankings against relevance judgements, and reads and writes the files in which test
 // collections and runs come: BEIR folders, TREC qrels and TREC runs.
 //
-//	c, err := eval.ReadBEIR("scifact")                // corpus.jsonl, queries.jsonl, qrels
+//	c, err := eval.ReadBEIR("cranfield")              // corpus.jsonl, queries.jsonl, qrels
 //	run := eval.Run{}
 //	for _, q := range c.Queries {
 //		run[q.ID] = search(q.Text)                    // []eval.Scored
 //	}
 //	r := eval.Evaluate(c.Qrels, run, nil, eval.NDCG(10), eval.Recall(100), eval.MRR(10))
-//	fmt.Println(r)                                    // ndcg@10 0.4023  recall@100 0.7355  mrr@10 0.5917
+//	fmt.Println(r)                                    // ndcg@10 0.4022  recall@100 0.7355  mrr@10 0.7723
 //
 // # Semantics
 //
