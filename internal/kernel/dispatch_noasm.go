@@ -32,3 +32,7 @@ func layerNorm(_ isa, dst, x, gamma, beta []float32, eps float32) {
 }
 
 func peakFMA(_ isa, rounds int) int { return peakFMAGeneric(rounds) }
+
+func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
+	residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)
+}

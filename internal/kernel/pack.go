@@ -123,3 +123,12 @@ func alignedSlice(buf []float32, n int) []float32 {
 	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % (4 * line) / 4)
 	return b[off : off+n : off+n]
 }
+
+// int8View and float32View look at the same memory as numbers of the other kind.
+func int8View(v []float32) []int8 {
+	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(v))), 4*cap(v))[:4*len(v)]
+}
+
+func float32View(v []int8) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(v))), cap(v)/4)
+}

@@ -11,7 +11,7 @@ if [ "${1:-}" = -check ]; then
 	cp go.mod go.sum ./*.go "$tmp/_asm"
 	cd "$tmp/_asm"
 fi
-for f in gemm maxsim vector convert interact peak; do
+for f in gemm maxsim vector convert interact residual peak; do
 	go run . -file $f -pkg kernel -out ../${f}_amd64.s -stubs ../${f}_stub_amd64.go
 	[ "$PWD" = "$kernel/_asm" ] || diff -u "$kernel/${f}_amd64.s" ../${f}_amd64.s
 	[ "$PWD" = "$kernel/_asm" ] || diff -u "$kernel/${f}_stub_amd64.go" ../${f}_stub_amd64.go

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, maxsim, vector, convert, interact or peak")
+	file := flag.String("file", "", "what to generate: gemm, maxsim, vector, convert, interact, residual or peak")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -17,6 +17,7 @@ func main() {
 		"vector":   genVector,
 		"convert":  genConvert,
 		"interact": genInteract,
+		"residual": genResidual,
 		"peak":     genPeak,
 	}[*file]
 	if !ok {

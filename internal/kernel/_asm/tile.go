@@ -18,11 +18,13 @@ type tile struct {
 	acc      []VecPhysical // rows * nv
 	b        []VecPhysical // nv registers of the panel
 	x        []VecPhysical // broadcast values of A, used in turn
+	step     func(b GPVirtual, u int)
 }
 
 // newTile sets up the row pointers: every third row has a register, the others are reached by adding lda once or twice.
 func newTile(s isa, rows, nv, ldb int, a, lda GPVirtual) *tile {
 	t := &tile{s: s, rows: rows, nv: nv, ldb: ldb, lda: lda}
+	t.step = t.fma
 	// Physical registers: avo's allocator gives up on loops that use nearly all of them.
 	all := s.all()
 	t.acc, t.b = all[:rows*nv], all[rows*nv:rows*nv+nv]
@@ -52,8 +54,8 @@ func (t *tile) at(row, u int) Mem {
 	return m
 }
 
-// step emits one k.
-func (t *tile) step(b GPVirtual, u int) {
+// fma is the step of float32: one k.
+func (t *tile) fma(b GPVirtual, u int) {
 	for i, r := range t.b {
 		VMOVUPS(Mem{Base: b, Disp: u*t.ldb + i*t.s.width()}, r)
 	}
