@@ -121,12 +121,12 @@ func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error)
 	var lock io.Closer
 	if !opts.ReadOnly {
 		// No lock file where there is no index.
-		names, err := opts.fs.List(dir)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && newestManifest(names) == 0 {
+		names, lerr := opts.fs.List(dir)
+		if errors.Is(lerr, fs.ErrNotExist) || lerr == nil && newestManifest(names) == 0 {
 			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("index: %w", err)
+		if lerr != nil {
+			return nil, fmt.Errorf("index: %w", lerr)
 		}
 		if lock, err = takeLock(opts.fs, dir); err != nil {
 			return nil, err
@@ -181,8 +181,12 @@ func newIndex(fsys vfs.FS, dir string, o *Options) *Index {
 func takeLock(fsys vfs.FS, dir string) (io.Closer, error) {
 	host, _ := os.Hostname()
 	l, err := fsys.Lock(filepath.Join(dir, lockName), fmt.Sprintf("process %d on %s (%s)", os.Getpid(), host, filepath.Base(os.Args[0])))
-	if errors.Is(err, vfs.ErrLocked) {
-		return nil, fmt.Errorf("%s: %w (%w)", dir, ErrLocked, err)
+	var held *vfs.LockedError
+	if errors.As(err, &held) {
+		if held.Holder == "" {
+			return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("%s: %w: %s", dir, ErrLocked, held.Holder)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("index: %s: no lock, which writing needs (some network file systems have none): %w", dir, err)

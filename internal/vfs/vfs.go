@@ -19,8 +19,13 @@ import (
 	"github.com/golbert/golbert/internal/mmapfile"
 )
 
-// ErrLocked is returned by FS.Lock when somebody else holds the lock.
-var ErrLocked = errors.New("vfs: locked")
+// LockedError is returned by FS.Lock when somebody else holds the lock.
+type LockedError struct {
+	Holder string // what the holder wrote about itself, "" when it cannot be read
+}
+
+// Error gives the holder.
+func (e *LockedError) Error() string { return "vfs: locked by " + e.Holder }
 
 // FS is what the index needs of a file system. Paths are the operating system's. Implementations are safe
 // for concurrent use.
@@ -44,7 +49,7 @@ type FS interface {
 	// SyncDir makes creations, renames and removals in a directory durable.
 	SyncDir(dir string) error
 	// Lock takes the exclusive lock of a lock file without waiting, writes info into it, and holds it until
-	// Close. When it is taken the error wraps ErrLocked and gives what the holder wrote, where it can be read.
+	// Close. When it is taken the error is a *LockedError.
 	Lock(path, info string) (io.Closer, error)
 }
 
@@ -163,10 +168,11 @@ func (OS) Lock(path, info string) (io.Closer, error) {
 	}
 	if !ok {
 		// What the holder wrote is a help to people and nothing depends on it.
-		if b, err := (OS{}).ReadFile(path, 4096); err == nil && len(b) > 0 {
-			return nil, fmt.Errorf("%w by %s", ErrLocked, strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " "))
+		held := new(LockedError)
+		if b, err := (OS{}).ReadFile(path, 4096); err == nil {
+			held.Holder = strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " ")
 		}
-		return nil, ErrLocked
+		return nil, held
 	}
 	if w, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0); err == nil {
 		_, _ = io.WriteString(w, info+"\n")

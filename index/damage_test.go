@@ -1,0 +1,249 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// damaged makes a small index with two codebooks, several segments and deletions, and gives its directory
+// and what it says.
+func damaged(t testing.TB, o *Options) (dir string, want map[string]string) {
+	t.Helper()
+	ix, dir := create(t, o)
+	mustAdd(t, ix, Document{ID: "first", Vectors: vectors(newRand(9), 2, o.Dim), Text: "the first"})
+	mustAdd(t, ix, documents(1, 12)...)
+	_, err := ix.Delete(context.Background(), []string{"doc-3", "doc-8"}, nil)
+	require.NoError(t, err)
+	s, err := ix.Snapshot()
+	require.NoError(t, err)
+	want, err = dump(s)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.NoError(t, ix.Close())
+	return dir, want
+}
+
+// read opens an index read-only and dumps it.
+func read(dir string) (map[string]string, error) {
+	ix, err := Open(context.Background(), dir, &OpenOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer ix.Close()
+	s, err := ix.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return dump(s)
+}
+
+// requireNamed makes sure that an error is about a file.
+func requireNamed(t testing.TB, err error, name string) {
+	t.Helper()
+	require.ErrorIs(t, err, ErrCorrupt)
+	var ce *CorruptError
+	require.True(t, errors.As(err, &ce))
+	require.Equal(t, name, ce.File)
+	require.ErrorContains(t, err, name)
+}
+
+// step thins out positions of a file in a quick run: all of the first and last 200 bytes, and every so many
+// between.
+func positions(size, stride int) []int {
+	var p []int
+	for i := 0; i < size; i++ {
+		if i < 200 || i >= size-200 || i%stride == 0 {
+			p = append(p, i)
+		}
+	}
+	return p
+}
+
+// TestHostileTruncation cuts every file at every length.
+func TestHostileTruncation(t *testing.T) {
+	dir, want := damaged(t, &Options{Dim: testDim, Centroids: 3, SegmentTokens: 50})
+	stride := 7
+	if testing.Short() {
+		stride = 101
+	}
+	cuts := 0
+	for _, name := range listing(t, dir) {
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, n := range positions(len(whole), stride) {
+			require.NoError(t, os.WriteFile(path, whole[:n], 0o600))
+			_, err := read(dir)
+			require.Error(t, err, "%s cut to %d", name, n)
+			requireNamed(t, err, name)
+			cuts++
+		}
+		// And something too many.
+		require.NoError(t, os.WriteFile(path, append(whole[:len(whole):len(whole)], 0), 0o600))
+		_, err = read(dir)
+		requireNamed(t, err, name)
+		require.NoError(t, os.Remove(path))
+		_, err = read(dir)
+		if k, _ := classify(name); k == kindManifest {
+			require.ErrorIs(t, err, ErrNotFound)
+		} else {
+			requireNamed(t, err, name)
+		}
+		require.NoError(t, os.WriteFile(path, whole, 0o600))
+	}
+	got, err := read(dir)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	t.Logf("truncations=%d undetected=0", cuts)
+}
+
+// TestHostileFlip flips one bit of every byte of every file: reading gives an error that names the file, and
+// so does Check.
+func TestHostileFlip(t *testing.T) {
+	dir, want := damaged(t, &Options{Dim: testDim, Centroids: 3})
+	stride := 5
+	if testing.Short() {
+		stride = 101
+	}
+	flips, silent := 0, 0
+	for _, name := range listing(t, dir) {
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for i, at := range positions(len(whole), stride) {
+			b := append([]byte(nil), whole...)
+			b[at] ^= 1 << (i % 8)
+			require.NoError(t, os.WriteFile(path, b, 0o600))
+			got, err := read(dir)
+			flips++
+			if err == nil {
+				// Not touched by reading, such as padding: then nothing may change, and Check must see it.
+				silent++
+				require.Equal(t, want, got, "%s, byte %d", name, at)
+			} else {
+				requireNamed(t, err, name)
+			}
+			if err == nil || i%16 == 0 {
+				rep, err := Check(context.Background(), dir)
+				requireNamed(t, err, name)
+				require.NotEmpty(t, rep.Problems)
+				_, err = Open(context.Background(), dir, &OpenOptions{ReadOnly: true, Verify: true})
+				requireNamed(t, err, name)
+			}
+		}
+		require.NoError(t, os.WriteFile(path, whole, 0o600))
+	}
+	_, err := Check(context.Background(), dir)
+	require.NoError(t, err)
+	t.Logf("flips=%d detected_while_reading=%d detected_by_check=%d wrong_results=0", flips, flips-silent, silent)
+}
+
+// TestLazyVerification has damage in a block that a query does not need.
+func TestLazyVerification(t *testing.T) {
+	ix, dir := create(t, &Options{Dim: testDim, NBits: 8})
+	mustAdd(t, ix, documents(1, 2000)...) // 13,000 tokens: residuals fill several blocks
+	name := snapshot(t, ix).Segments()[0].Name()
+	require.NoError(t, ix.Close())
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	b[blockSize+500] ^= 4
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	ro, err := Open(context.Background(), dir, &OpenOptions{ReadOnly: true})
+	require.NoError(t, err, "opening does not read the residuals")
+	defer ro.Close()
+	seg := snapshot(t, ro).Segments()[0]
+	_, err = seg.Residuals(0)
+	require.NoError(t, err)
+	_, err = seg.Codes(nil, 700)
+	require.NoError(t, err)
+	bad := 0
+	for ord := range uint32(seg.NumDocs()) {
+		if _, err := seg.Residuals(ord); err != nil {
+			bad++
+			var ce *CorruptError
+			require.ErrorAs(t, err, &ce)
+			require.Equal(t, CorruptError{File: name, Section: "residuals", Offset: blockSize, Got: ce.Got}, *ce)
+		}
+	}
+	require.Greater(t, bad, 300)
+	require.Less(t, bad, 1000, "the other blocks are fine")
+	rep, err := Check(context.Background(), dir)
+	requireNamed(t, err, name)
+	require.Len(t, rep.Problems, 1)
+	require.Equal(t, 2000, rep.Documents)
+}
+
+// TestDamagedManifestIsNotPassedOver has an older generation beside a damaged newer one.
+func TestDamagedManifestIsNotPassedOver(t *testing.T) {
+	ctx := context.Background()
+	ix, dir := create(t, nil)
+	mustAdd(t, ix, documents(1, 3)...)
+	require.NoError(t, ix.Close())
+	newer := filepath.Join(dir, manifestName(3))
+	for _, b := range []string{"", "{}", "{}\ncrc32c:00000000\n"} {
+		require.NoError(t, os.WriteFile(newer, []byte(b), 0o600))
+		for _, ro := range []bool{true, false} {
+			_, err := Open(ctx, dir, &OpenOptions{ReadOnly: ro})
+			requireNamed(t, err, manifestName(3))
+		}
+	}
+	// A manifest under a wrong name is damage, too.
+	b, err := os.ReadFile(filepath.Join(dir, manifestName(2)))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(newer, b, 0o600))
+	_, err = Open(ctx, dir, nil)
+	requireNamed(t, err, manifestName(3))
+	require.Contains(t, listing(t, dir), manifestName(2), "a failing open removes nothing")
+}
+
+// TestSwappedFiles exchanges whole, undamaged files.
+func TestSwappedFiles(t *testing.T) {
+	ix, dir := create(t, &Options{Dim: testDim, Centroids: 2})
+	mustAdd(t, ix, documents(1, 5)...)
+	mustAdd(t, ix, Document{ID: "x", Vectors: vectors(newRand(5), 3, testDim)})
+	require.NoError(t, ix.Close())
+	a, b := filepath.Join(dir, segmentName(1)), filepath.Join(dir, segmentName(2))
+	require.NoError(t, os.Rename(a, a+".x"))
+	require.NoError(t, os.Rename(b, a))
+	require.NoError(t, os.Rename(a+".x", b))
+	_, err := read(dir)
+	requireNamed(t, err, segmentName(1))
+	rep, err := Check(context.Background(), dir)
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.NotEmpty(t, rep.Problems)
+}
+
+// TestNewerVersions of the formats are refused as such.
+func TestNewerVersions(t *testing.T) {
+	dir, _ := damaged(t, &Options{Dim: testDim, Centroids: 3})
+	ctx := context.Background()
+	ix, err := Open(ctx, dir, &OpenOptions{ReadOnly: true})
+	require.NoError(t, err)
+	m := *ix.cur.man
+	require.NoError(t, ix.Close())
+	m.Version = 2
+	b, err := m.marshal()
+	require.NoError(t, err)
+	path := filepath.Join(dir, manifestName(m.Generation))
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	_, err = Open(ctx, dir, nil)
+	require.ErrorIs(t, err, ErrVersion)
+	require.NotErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, manifestName(m.Generation))
+
+	seg, err := os.ReadFile(filepath.Join(dir, segmentName(1)))
+	require.NoError(t, err)
+	foot := seg[len(seg)-segFooterLen:]
+	f, err := parseFooter(foot)
+	require.NoError(t, err)
+	f.version = 2
+	_, err = parseSegFile(f.append(seg[:len(seg)-segFooterLen:len(seg)-segFooterLen]), "seg")
+	require.ErrorIs(t, err, ErrVersion)
+}
