@@ -24,14 +24,17 @@ type Codebook struct {
 	centroids     []float32 // k x dim, codec space
 	cutoffs       []float32 // 2^nbits - 1, ascending; none for float16 rows
 	weights       []float32 // 2^nbits, ascending
+	scales        []float32 // k, or nil: all 1
+	focus         *focus    // nil: all directions weigh alike
 	kind          rotationKind
 	seed          uint64
 	rot           *rotation // nil: none
 	trainTokens   uint64
 	meanResidual  float32
 
-	lut  []float32 // byte -> 8/nbits levels; 256 rows
-	grid cutGrid
+	lut      []float32 // byte -> 8/nbits levels; 256 rows
+	invScale []float32 // 1/scales
+	grid     cutGrid
 
 	packOnce sync.Once
 	packed   *kernel.Packed // centroids for assignment; only encoding needs it
@@ -77,18 +80,9 @@ func (c *Codebook) init() error {
 	if len(c.weights) != levels || len(c.cutoffs) != max(levels-1, 0) {
 		return fmt.Errorf("quant: %d weights and %d cutoffs for %d bits, must be %d and %d: %w", len(c.weights), len(c.cutoffs), c.nbits, levels, max(levels-1, 0), ErrOption)
 	}
-	for _, p := range []struct {
-		name string
-		v    []float32
-		asc  bool
-	}{{"centroids", c.centroids, false}, {"cutoffs", c.cutoffs, true}, {"weights", c.weights, true}} {
-		for i, x := range p.v {
-			if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
-				return fmt.Errorf("quant: %s: value %d is %v: %w", p.name, i, x, maxsim.ErrNotFinite)
-			}
-			if p.asc && i > 0 && x < p.v[i-1] {
-				return fmt.Errorf("quant: %s: value %d is %v, below the one before it (%v): %w", p.name, i, x, p.v[i-1], ErrOption)
-			}
+	for _, p := range c.parts() {
+		if i, err := p.check(); err != nil {
+			return fmt.Errorf("quant: %s: value %d is %v: %w", p.name, i, p.v[i], err)
 		}
 	}
 	if c.kind == rotationHadamard {
@@ -98,7 +92,50 @@ func (c *Codebook) init() error {
 		c.lut = levelTable(c.weights, c.nbits)
 		c.grid = newCutGrid(c.cutoffs)
 	}
+	if c.focus != nil {
+		c.focus.prepare()
+	}
+	if c.scales != nil {
+		c.invScale = make([]float32, c.k)
+		for i, s := range c.scales {
+			c.invScale[i] = 1 / s
+		}
+	}
 	return nil
+}
+
+// part is one array of a codebook, with what its values must satisfy.
+type part struct {
+	name                string
+	v                   []float32
+	ascending, positive bool
+}
+
+func (c *Codebook) parts() []part {
+	p := []part{
+		{name: "cutoffs", v: c.cutoffs, ascending: true},
+		{name: "weights", v: c.weights, ascending: true},
+		{name: "scales", v: c.scales, positive: true},
+	}
+	if c.focus != nil {
+		p = append(p, part{name: "directions", v: c.focus.dirs}, part{name: "strengths", v: c.focus.strength, positive: true})
+	}
+	return append(p, part{name: "centroids", v: c.centroids})
+}
+
+// check returns the first value at fault.
+func (p part) check() (int, error) {
+	for i, x := range p.v {
+		switch {
+		case math.Float32bits(x)&0x7f800000 == 0x7f800000:
+			return i, maxsim.ErrNotFinite
+		case p.ascending && i > 0 && x < p.v[i-1]:
+			return i, fmt.Errorf("below the value before it, %v: %w", p.v[i-1], ErrOption)
+		case p.positive && x <= 0:
+			return i, fmt.Errorf("must be positive: %w", ErrOption)
+		}
+	}
+	return 0, nil
 }
 
 func checkBits(nbits int) error {
@@ -140,11 +177,24 @@ func (c *Codebook) RowBytes() int { return (c.dim*c.nbits + 7) / 8 }
 func (c *Codebook) Centroids() []float32 { return c.centroids }
 
 // Cutoffs returns the 2^nbits-1 ascending bucket boundaries: a residual's level is the number of cutoffs
-// strictly below it. Read-only; nil for float16 rows.
+// strictly below it (after division by its centroid's Scale). Read-only; nil for float16 rows.
 func (c *Codebook) Cutoffs() []float32 { return c.cutoffs }
 
-// Weights returns the 2^nbits ascending levels. Read-only; nil for float16 rows.
+// Weights returns the 2^nbits ascending levels, to be multiplied by the centroid's Scale. Read-only; nil for
+// float16 rows.
 func (c *Codebook) Weights() []float32 { return c.weights }
+
+// Scales returns the centroids' scales, K values above 0, or nil when all are 1: a vector decodes to the
+// direction of centroid + scale * levels. Centroids whose residuals are long have large scales. Read-only.
+func (c *Codebook) Scales() []float32 { return c.scales }
+
+// Scale returns the scale of one centroid.
+func (c *Codebook) Scale(code uint32) float32 {
+	if c.scales == nil {
+		return 1
+	}
+	return c.scales[code]
+}
 
 // TrainTokens returns how many vectors Train was given; 0 for codebooks not made by Train.
 func (c *Codebook) TrainTokens() uint64 { return c.trainTokens }

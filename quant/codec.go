@@ -10,14 +10,20 @@ import (
 	"github.com/golbert/golbert/internal/kernel"
 )
 
+// The codec. A vector x with the nearest centroid c decodes to
+//
+//	(c + s w) / |c + s w|
+//
+// where s is the scale of the centroid and w has one of the codebook's levels in every dimension.
+
 // Encoded holds the codes of some vectors, in their order.
 type Encoded struct {
 	// Codes are the nearest centroids' numbers.
 	Codes []uint32
 	// Residuals holds RowBytes bytes per vector. See PackBits; float16 little-endian with 16 bits.
 	Residuals []byte
-	// InvNorms holds 1/|c+w| per vector, the factor that makes the decoded vector unit length; 0 where
-	// c+w vanishes, and 1 with 16 bits, where nothing is normalised.
+	// InvNorms holds 1/|c+sw| per vector, the factor that makes the decoded vector unit length; 0 where
+	// c+sw vanishes, and 1 with 16 bits, where nothing is normalised.
 	InvNorms []float32
 }
 
@@ -58,6 +64,8 @@ type encodeScratch struct {
 	rows   []float32
 	scores []float32
 	idx    []uint8
+	err    []float32
+	proj   []float32
 }
 
 func newEncodeScratch(c *Codebook) *encodeScratch {
@@ -65,6 +73,8 @@ func newEncodeScratch(c *Codebook) *encodeScratch {
 		rows:   make([]float32, encodeBlock*c.dim),
 		scores: make([]float32, encodeBlock),
 		idx:    make([]uint8, c.dim),
+		err:    make([]float32, c.dim),
+		proj:   make([]float32, c.focus.rank()),
 	}
 }
 
@@ -82,15 +92,36 @@ func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeS
 		}
 		code := int(enc.Codes[i+r])
 		cent := c.centroids[code*d : (code+1)*d]
-		var sum float64
+		scale := c.Scale(enc.Codes[i+r])
 		for t, v := range row {
-			b := c.grid.bucket(v - cent[t])
-			s.idx[t] = b
-			w := float64(cent[t] + c.weights[b])
+			row[t] = v - cent[t]
+		}
+		c.quantize(s, row, code)
+		var sum float64
+		for t, b := range s.idx {
+			w := float64(cent[t] + scale*c.weights[b])
 			sum += w * w
 		}
 		PackBits(out, s.idx, c.nbits)
 		enc.InvNorms[i+r] = inverseNorm(sum)
+	}
+}
+
+// quantize sets s.idx to the levels of a residual.
+func (c *Codebook) quantize(s *encodeScratch, res []float32, code int) {
+	scale, inv := float32(1), float32(1)
+	if c.scales != nil {
+		scale, inv = c.scales[code], c.invScale[code]
+		for t, v := range res {
+			s.idx[t] = c.grid.bucket(v * inv)
+		}
+	} else {
+		for t, v := range res {
+			s.idx[t] = c.grid.bucket(v)
+		}
+	}
+	if c.focus != nil {
+		c.focus.refine(c, s, res, scale, inv)
 	}
 }
 
@@ -103,7 +134,7 @@ func inverseNorm(sum float64) float32 {
 	return float32(1 / math.Sqrt(sum))
 }
 
-// Decode writes the vectors of codes and residuals to dst, len(codes) x Dim, in codec space: c+w scaled to
+// Decode writes the vectors of codes and residuals to dst, len(codes) x Dim, in codec space: c+sw scaled to
 // unit length (a vanishing one gives zeros), or with 16 bits the float16 rows as they are. Apply Unrotate to
 // come back to the input space. It panics when dst or residuals are too short or a code is not below K: the
 // caller has checked what it read from a file.
@@ -117,7 +148,7 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 	for i, code := range codes {
 		row := dst[i*d : (i+1)*d]
 		cent := c.centroids[int(code)*d : int(code)*d+d]
-		sum := c.decodeRow(row, cent, residuals[i*rb:(i+1)*rb])
+		sum := c.decodeRow(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
 		inv := inverseNorm(sum)
 		for t := range row {
 			row[t] *= inv
@@ -151,14 +182,14 @@ func encodeHalf(dst []byte, src []float32) {
 	}
 }
 
-// decodeRow writes c+w to row and returns its squared norm.
-func (c *Codebook) decodeRow(row, cent []float32, res []byte) float64 {
+// decodeRow writes c+sw to row and returns its squared norm.
+func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) float64 {
 	var sum float64
 	switch c.nbits {
 	case 4:
 		for ; len(row) >= 2; row, cent, res = row[2:], cent[2:], res[1:] {
 			w := c.lut[int(res[0])*2:][:2]
-			a, b := cent[0]+w[0], cent[1]+w[1]
+			a, b := cent[0]+s*w[0], cent[1]+s*w[1]
 			row[0], row[1] = a, b
 			sum += float64(a)*float64(a) + float64(b)*float64(b)
 		}
@@ -166,7 +197,7 @@ func (c *Codebook) decodeRow(row, cent []float32, res []byte) float64 {
 		for ; len(row) >= 4; row, cent, res = row[4:], cent[4:], res[1:] {
 			w := c.lut[int(res[0])*4:][:4]
 			for t := range 4 {
-				a := cent[t] + w[t]
+				a := cent[t] + s*w[t]
 				row[t] = a
 				sum += float64(a) * float64(a)
 			}
@@ -174,7 +205,7 @@ func (c *Codebook) decodeRow(row, cent []float32, res []byte) float64 {
 	}
 	per := 8 / c.nbits
 	for t := range row { // 1 and 8 bits, and what is left of the others
-		a := cent[t] + c.lut[int(res[t/per])*per+t%per]
+		a := cent[t] + s*c.lut[int(res[t/per])*per+t%per]
 		row[t] = a
 		sum += float64(a) * float64(a)
 	}

@@ -2,12 +2,9 @@ package quant
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
-
-	"github.com/golbert/golbert/colbert/maxsim"
 )
 
 // The codebook file; see FORMAT.md.
@@ -18,6 +15,9 @@ const (
 
 	centroidsHalf  = 1
 	centroidsFloat = 2
+
+	flagScales = 1 << 0
+	flagFocus  = 1 << 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -29,8 +29,8 @@ func (c *Codebook) MarshalBinary() ([]byte, error) {
 	if !isHalf(c.centroids) {
 		ctype, csize = centroidsFloat, 4
 	}
-	levels := 4 * (len(c.cutoffs) + len(c.weights))
-	b := make([]byte, fileHeaderSize+levels+csize*len(c.centroids)+4)
+	arrays := 4*(len(c.cutoffs)+len(c.weights)) + 2*len(c.scales) + 4*c.focus.rank()*(c.dim+1)
+	b := make([]byte, fileHeaderSize+arrays+csize*len(c.centroids)+4)
 	copy(b, fileMagic)
 	le.PutUint32(b[8:], fileVersion)
 	le.PutUint32(b[12:], uint32(c.dim))
@@ -38,12 +38,24 @@ func (c *Codebook) MarshalBinary() ([]byte, error) {
 	b[20] = byte(c.nbits)
 	b[21] = byte(c.kind)
 	b[22] = byte(ctype)
+	if c.scales != nil {
+		b[23] |= flagScales
+	}
+	if c.focus != nil {
+		b[23] |= flagFocus
+	}
 	le.PutUint64(b[24:], c.seed)
 	le.PutUint64(b[32:], c.trainTokens)
 	le.PutUint32(b[40:], math.Float32bits(c.meanResidual))
+	le.PutUint32(b[44:], uint32(c.focus.rank()))
 	p := b[fileHeaderSize:]
-	for _, v := range [][]float32{c.cutoffs, c.weights} {
-		p = p[putFloats(p, v):]
+	p = p[putFloats(p, c.cutoffs):]
+	p = p[putFloats(p, c.weights):]
+	encodeHalf(p, c.scales)
+	p = p[2*len(c.scales):]
+	if c.focus != nil {
+		p = p[putFloats(p, c.focus.dirs):]
+		p = p[putFloats(p, c.focus.strength):]
 	}
 	if ctype == centroidsHalf {
 		encodeHalf(p, c.centroids)
@@ -78,12 +90,10 @@ func putFloats(b []byte, v []float32) int {
 	return 4 * len(v)
 }
 
-func floats(b []byte, n int) []float32 {
-	v := make([]float32, n)
+func floats(v []float32, b []byte) {
 	for i := range v {
 		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
-	return v
 }
 
 // ParseCodebook reads a codebook file. Every field is checked before it is used, and memory is bounded by
@@ -99,7 +109,7 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	if v := le.Uint32(b[8:]); v != fileVersion {
 		return nil, &FormatError{Field: "version", Offset: 8, Want: fileVersion, Got: v, Err: ErrVersion}
 	}
-	dim, k, nbits := le.Uint32(b[12:]), le.Uint32(b[16:]), int(b[20])
+	dim, k, nbits, flags, rank := le.Uint32(b[12:]), le.Uint32(b[16:]), int(b[20]), b[23], le.Uint32(b[44:])
 	switch {
 	case dim < 1 || dim > MaxDim:
 		return nil, corrupt("dim", 12, fmt.Sprintf("1 to %d", MaxDim), dim)
@@ -111,29 +121,33 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 		return nil, corrupt("rotation", 21, "0 or 1", b[21])
 	case b[22] != centroidsHalf && b[22] != centroidsFloat:
 		return nil, corrupt("centroid type", 22, "1 or 2", b[22])
+	case flags&^(flagScales|flagFocus) != 0 || nbits == 16 && flags != 0:
+		return nil, corrupt("flags", 23, "0 to 3, with 16 bits 0", flags)
+	case rank > maxFocus || (rank > 0) != (flags&flagFocus != 0):
+		return nil, corrupt("directions", 44, fmt.Sprintf("1 to %d with the flag, 0 without", maxFocus), rank)
 	}
-	cuts, weights, csize := 0, 0, uint64(2)
+	cuts, weights, scales, csize := 0, 0, 0, uint64(2)
 	if nbits < 16 {
 		weights = 1 << nbits
 		cuts = weights - 1
 	}
+	if flags&flagScales != 0 {
+		scales = int(k)
+	}
 	if b[22] == centroidsFloat {
 		csize = 4
 	}
-	// At most 2^26 * 2^16 * 4 bytes: no overflow.
-	if want := uint64(fileHeaderSize+4*(cuts+weights)) + uint64(k)*uint64(dim)*csize + 4; want != uint64(len(b)) {
+	// At most 2^26 * 2^16 * 4 bytes and little more: no overflow.
+	if want := uint64(fileHeaderSize+4*(cuts+weights)+4) + 2*uint64(scales) + 4*uint64(rank)*uint64(dim+1) + uint64(k)*uint64(dim)*csize; want != uint64(len(b)) {
 		return nil, corrupt("file length", 0, want, len(b))
 	}
 	if sum, want := crc32.Checksum(b[:len(b)-4], castagnoli), le.Uint32(b[len(b)-4:]); sum != want {
 		return nil, corrupt("checksum", len(b)-4, fmt.Sprintf("%08x", want), fmt.Sprintf("%08x", sum))
 	}
 	// The checksum holds; what follows is wrong only in files made to be wrong.
-	if b[23] != 0 {
-		return nil, corrupt("reserved", 23, 0, b[23])
-	}
-	for i, v := range b[44:fileHeaderSize] {
+	for i, v := range b[48:fileHeaderSize] {
 		if v != 0 {
-			return nil, corrupt("reserved", 44+i, 0, v)
+			return nil, corrupt("reserved", 48+i, 0, v)
 		}
 	}
 	c := &Codebook{
@@ -150,27 +164,53 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	if r := c.meanResidual; !(r >= 0 && r <= math.MaxFloat32) {
 		return nil, corrupt("mean residual", 40, "a finite number, not negative", r)
 	}
+	at := map[string]int{} // where each array begins
 	off := fileHeaderSize
-	c.cutoffs = floats(b[off:], cuts)
-	off += 4 * cuts
-	c.weights = floats(b[off:], weights)
-	off += 4 * weights
-	n := int(k) * int(dim)
-	if b[22] == centroidsHalf {
-		c.centroids = make([]float32, n)
-		decodeHalf(c.centroids, b[off:])
-	} else {
-		c.centroids = floats(b[off:], n)
-		if isHalf(c.centroids) {
-			return nil, corrupt("centroid type", 22, centroidsHalf, centroidsFloat)
+	next := func(name string, n, size int) []float32 {
+		at[name] = off
+		if n == 0 {
+			return nil
 		}
+		v := make([]float32, n)
+		if size == 2 {
+			decodeHalf(v, b[off:])
+		} else {
+			floats(v, b[off:])
+		}
+		off += n * size
+		return v
+	}
+	c.cutoffs = next("cutoffs", cuts, 4)
+	c.weights = next("weights", weights, 4)
+	c.scales = next("scales", scales, 2)
+	if rank > 0 {
+		c.focus = &focus{dim: c.dim, dirs: next("directions", int(rank*dim), 4), strength: next("strengths", int(rank), 4)}
+	}
+	c.centroids = next("centroids", int(k)*int(dim), int(csize))
+	if csize == 4 && isHalf(c.centroids) {
+		return nil, corrupt("centroid type", 22, centroidsHalf, centroidsFloat)
+	}
+	sizes := map[string]int{"scales": 2, "centroids": int(csize)}
+	for _, p := range c.parts() {
+		i, err := p.check()
+		if err == nil {
+			continue
+		}
+		want := "a finite number"
+		switch {
+		case p.ascending:
+			want += ", not below the one before it"
+		case p.positive:
+			want += " above 0"
+		}
+		size := 4
+		if s, ok := sizes[p.name]; ok {
+			size = s
+		}
+		return nil, corrupt(p.name, at[p.name]+i*size, want, p.v[i])
 	}
 	if err := c.init(); err != nil {
-		what := "values in order"
-		if errors.Is(err, maxsim.ErrNotFinite) {
-			what = "finite values"
-		}
-		return nil, corrupt("levels and centroids", fileHeaderSize, what, err.Error())
+		return nil, corrupt("codebook", 0, "a valid one", err)
 	}
 	return c, nil
 }

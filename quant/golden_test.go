@@ -96,9 +96,10 @@ func TestDecodeAsFastPlaid(t *testing.T) {
 	require.Equal(t, shape[0], row)
 }
 
-// recall encodes the golden documents and compares exhaustive rankings with those of the originals: the
-// share of the true top n that is found.
-func recall(t testing.TB, c *Codebook, n int) float64 {
+// fidelity encodes the golden documents and ranks all of them for every query: the share of the true top 10
+// that is found, and the root mean square of the score errors, their mean per query (which moves no
+// document) taken out.
+func fidelity(t testing.TB, c *Codebook) (recall, rms float64) {
 	docs, lens := goldenDocs(t)
 	enc, err := c.Encode(context.Background(), docs, 0)
 	require.NoError(t, err)
@@ -111,23 +112,31 @@ func recall(t testing.TB, c *Codebook, n int) float64 {
 		coded = append(coded, dec.Slice(off, off+l))
 		off += l
 	}
-	found, total := 0, 0
-	for _, q := range goldenQueries(t) {
+	const n = 10
+	queries := goldenQueries(t)
+	for _, q := range queries {
 		want, err := maxsim.Scores(q, orig)
 		require.NoError(t, err)
 		q = q.Clone()
 		c.Rotate(q.Data, q.Data, q.Rows)
 		got, err := maxsim.Scores(q, coded)
 		require.NoError(t, err)
-		a, b := top(want, n), top(got, n)
-		for d := range a {
-			if b[d] {
-				found++
+		found := top(got, n)
+		for d := range top(want, n) {
+			if found[d] {
+				recall += 1 / float64(n*len(queries))
 			}
 		}
-		total += n
+		var sum, squares float64
+		for i := range got {
+			e := float64(got[i] - want[i])
+			sum += e
+			squares += e * e
+		}
+		m := sum / float64(len(got))
+		rms += math.Sqrt(squares/float64(len(got))-m*m) / float64(len(queries))
 	}
-	return float64(found) / float64(total)
+	return recall, rms
 }
 
 func top(scores []float32, n int) map[int]bool {
@@ -145,7 +154,8 @@ func top(scores []float32, n int) map[int]bool {
 }
 
 // TestTrainBeatsPeers trains on the golden documents and compares with the peers' codebooks of the same
-// number of centroids: more cosine and no less recall from the same bytes.
+// number of centroids: more cosine and smaller score errors from the same bytes. (Recall is logged only:
+// the documents are variations of a few sentences, and the eight queries decide little.)
 func TestTrainBeatsPeers(t *testing.T) {
 	docs, _ := goldenDocs(t)
 	for _, c := range []struct {
@@ -155,11 +165,11 @@ func TestTrainBeatsPeers(t *testing.T) {
 		p := readPeer(t, c.dir, c.nbits)
 		ours, err := Train(context.Background(), docs, &TrainOptions{NBits: c.nbits, Centroids: p.book.K()})
 		require.NoError(t, err)
-		theirs := meanCosine(t, p.book, docs)
-		cos := meanCosine(t, ours, docs)
-		r, pr := recall(t, ours, 10), recall(t, p.book, 10)
-		t.Logf("%s: cosine %.4f, theirs %.4f; recall@10 %.3f, theirs %.3f", c.dir, cos, theirs, r, pr)
-		require.Greater(t, cos, theirs)
-		require.GreaterOrEqual(t, r, pr)
+		theirCos, cos := meanCosine(t, p.book, docs), meanCosine(t, ours, docs)
+		theirRecall, theirErr := fidelity(t, p.book)
+		recall, rms := fidelity(t, ours)
+		t.Logf("%s: cosine %.4f, theirs %.4f; score error %.4f, theirs %.4f; recall@10 %.3f, theirs %.3f", c.dir, cos, theirCos, rms, theirErr, recall, theirRecall)
+		require.Greater(t, cos, theirCos)
+		require.Less(t, rms, theirErr)
 	}
 }

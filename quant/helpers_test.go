@@ -154,4 +154,3 @@ func meanCosine(t testing.TB, c *Codebook, m maxsim.Matrix) float64 {
 	}
 	return sum / float64(m.Rows)
 }
-

@@ -51,7 +51,15 @@ func KMeans(ctx context.Context, data []float32, n, dim, k int, o *KMeansOptions
 	if n == 0 {
 		return nil, fmt.Errorf("quant: k-means: %w", ErrEmpty)
 	}
-	k = min(k, n)
+	m, err := cluster(ctx, data, n, dim, min(k, n), o)
+	if err != nil {
+		return nil, fmt.Errorf("quant: k-means: %w", err)
+	}
+	return m.cent, nil
+}
+
+// cluster runs k-means with 1 <= k <= n.
+func cluster(ctx context.Context, data []float32, n, dim, k int, o *KMeansOptions) (*kmeans, error) {
 	r := rng{o.Seed}
 	per := o.PointsPerCentroid
 	if per == 0 {
@@ -68,13 +76,13 @@ func KMeans(ctx context.Context, data []float32, n, dim, k int, o *KMeansOptions
 	km.seed(&r)
 	for i := range iters {
 		if err := km.step(ctx); err != nil {
-			return nil, fmt.Errorf("quant: k-means: %w", err)
+			return nil, err
 		}
 		if o.Progress != nil {
 			o.Progress(i+1, iters)
 		}
 	}
-	return km.cent, nil
+	return km, nil
 }
 
 // subsample copies m of the n rows, drawn at random, in their order.
@@ -100,6 +108,7 @@ type kmeans struct {
 	start  []int32 // rows of cluster c are order[start[c]:start[c+1]]
 	order  []int32
 	packed *kernel.Packed
+	spread []float64 // sum over a cluster's rows of the squared distance from the new centroid
 }
 
 // seed takes k rows, drawn without replacement, as the first centroids.
@@ -113,6 +122,7 @@ func (m *kmeans) seed(r *rng) {
 	}
 	m.code = make([]uint32, m.n)
 	m.score = make([]float32, m.n)
+	m.spread = make([]float64, m.k)
 	m.start = make([]int32, m.k+1)
 	m.order = make([]int32, m.n)
 }
@@ -185,14 +195,22 @@ func (m *kmeans) update(c int) {
 	if m.dim > len(buf) {
 		sum = make([]float32, m.dim)
 	}
+	var squares float64
 	for _, i := range rows {
-		for t, v := range m.data[int(i)*m.dim : (int(i)+1)*m.dim] {
+		row := m.data[int(i)*m.dim : (int(i)+1)*m.dim]
+		for t, v := range row {
 			sum[t] += v
 		}
+		squares += float64(kernel.Dot(row, row))
 	}
-	if kernel.Normalize(sum) > 1e-12 {
-		copy(m.cent[c*m.dim:(c+1)*m.dim], sum)
+	norm := kernel.Normalize(sum)
+	if norm <= 1e-12 {
+		m.spread[c] = squares
+		return
 	}
+	copy(m.cent[c*m.dim:(c+1)*m.dim], sum)
+	// sum |x-c|^2 = sum |x|^2 - 2 c.sum(x) + n, and c is the direction of sum(x).
+	m.spread[c] = max(0, squares-2*float64(norm)+float64(len(rows)))
 }
 
 // reseed gives each empty cluster one of the rows that fit their own centroid worst, at most one of each

@@ -27,6 +27,10 @@ type TrainOptions struct {
 	Seed uint64
 	// NoRotation keeps codec space equal to the input space. Float16 rows are never rotated.
 	NoRotation bool
+	// Queries, when it has rows, is a sample of query vectors (a few hundred or more, of any queries that
+	// the same model encoded). Codes then err least in the directions in which queries lie; the decoder
+	// does not change. See FORMAT.md, directions.
+	Queries maxsim.Matrix
 	// Workers is the most goroutines to use; 0 means GOMAXPROCS. It does not change the result.
 	Workers int
 	// Progress, when not nil, is called with what is done and what there is to do.
@@ -87,6 +91,12 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 	if sample.Dim > MaxDim {
 		return nil, fmt.Errorf("quant: train: dimension %d, at most %d: %w", sample.Dim, MaxDim, maxsim.ErrDim)
 	}
+	if err := o.Queries.Validate(); err != nil {
+		return nil, fmt.Errorf("quant: train: queries: %w", err)
+	}
+	if o.Queries.Rows > 0 && o.Queries.Dim != sample.Dim {
+		return nil, fmt.Errorf("quant: train: queries of dimension %d, the sample has %d: %w", o.Queries.Dim, sample.Dim, maxsim.ErrDim)
+	}
 	k := o.Centroids
 	if k == 0 {
 		k = NumCentroids(max(o.Tokens, uint64(sample.Rows)))
@@ -106,7 +116,7 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 	if err := rotateAll(ctx, c, held, o.Workers); err != nil {
 		return nil, err
 	}
-	cent, err := KMeans(ctx, fit.Data, fit.Rows, fit.Dim, k, &KMeansOptions{
+	km, err := cluster(ctx, fit.Data, fit.Rows, fit.Dim, k, &KMeansOptions{
 		Iterations:        o.Iterations,
 		PointsPerCentroid: o.PointsPerCentroid,
 		Seed:              r.next(),
@@ -114,9 +124,15 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 		Progress:          o.Progress,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("quant: train: %w", err)
 	}
-	c.centroids = roundHalf(cent)
+	c.centroids = roundHalf(km.cent)
+	if c.nbits < 16 {
+		c.scales = km.scales()
+		if o.Queries.Rows > 0 {
+			c.focus = newFocus(c, &r, o.Queries)
+		}
+	}
 	if held.Rows == 0 {
 		held = fit
 	}
@@ -127,6 +143,31 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 		return nil, err
 	}
 	return c, nil
+}
+
+// scales returns a scale per centroid, about 1 in the mean: the root mean square of its vectors' residuals
+// over that of all. Few vectors say little about their centroid, so the mean of all counts as a few more.
+// nil means that there are no residuals.
+func (m *kmeans) scales() []float32 {
+	const prior = 4
+	var total float64
+	for _, s := range m.spread {
+		total += s
+	}
+	mean := total / float64(m.n)
+	if mean < 1e-12 {
+		return nil
+	}
+	out := make([]float32, m.k)
+	for c := range out {
+		n := float64(m.start[c+1] - m.start[c])
+		s := mean
+		if n >= 1 {
+			s = (m.spread[c] + prior*mean) / (n - 1 + prior)
+		}
+		out[c] = float32(math.Sqrt(s / mean))
+	}
+	return roundHalf(out)
 }
 
 // heldOut returns how many of n vectors to keep from k-means with k clusters: a twentieth, or a quarter of
@@ -195,11 +236,12 @@ func (c *Codebook) fitLevels(ctx context.Context, m maxsim.Matrix, workers int) 
 	for i := range m.Rows {
 		var sum float64
 		cent := c.centroids[int(code[i])*d : (int(code[i])+1)*d]
+		inv := 1 / c.Scale(code[i])
 		for t, x := range m.Row(i) {
 			r := x - cent[t]
 			sum += float64(r) * float64(r)
 			if i%step == 0 {
-				values = append(values, r)
+				values = append(values, r*inv)
 			}
 		}
 		norms += math.Sqrt(sum)
