@@ -48,8 +48,8 @@ func newResidualCase(r *rand.Rand, nbits, dim, rows, tokens int) *residualCase {
 	return c
 }
 
-// dot is the integer product by the definition, before scales.
-func (c *residualCase) dot(i, t int) int {
+// dots returns the integer products of every query row with every token by the definition, before scales.
+func (c *residualCase) dots() [][]int {
 	quantise := func(v []float32) []int {
 		_, inv := int8Scale(v)
 		out := make([]int, len(v))
@@ -58,12 +58,18 @@ func (c *residualCase) dot(i, t int) int {
 		}
 		return out
 	}
-	q, w := quantise(c.query[i*c.dim:(i+1)*c.dim]), quantise(c.weights)
-	sum := 0
-	for d, x := range q {
-		sum += x * w[c.idx[t*c.dim+d]]
+	w := quantise(c.weights)
+	out := make([][]int, c.rows)
+	for i := range out {
+		q := quantise(c.query[i*c.dim : (i+1)*c.dim])
+		out[i] = make([]int, c.tokens)
+		for t := range out[i] {
+			for d, v := range c.idx[t*c.dim : (t+1)*c.dim] {
+				out[i][t] += q[d] * w[v]
+			}
+		}
 	}
-	return sum
+	return out
 }
 
 func TestResidualMax(t *testing.T) {
@@ -79,7 +85,7 @@ func TestResidualMax(t *testing.T) {
 				c := newResidualCase(r, nbits, dim, rows, most)
 				l := NewLevels(c.weights, nbits, dim)
 				q := NewResidualQuery(l, c.query, rows)
-				lanes, rb := q.Lanes(), l.RowBytes()
+				lanes, rb, dots := q.Lanes(), l.RowBytes(), c.dots()
 
 				// The definition; every implementation must reach it in every bit.
 				want := make([][]float32, most+1)
@@ -91,7 +97,7 @@ func TestResidualMax(t *testing.T) {
 					want[tok+1] = slices.Clone(want[tok])
 					for i := range rows {
 						qs, _ := int8Scale(c.query[i*dim : (i+1)*dim])
-						v := float32(float32(c.dot(i, tok))*float32(qs*l.scale)) + c.base[int(c.codes[tok])*lanes+i]
+						v := float32(float32(dots[i][tok])*float32(qs*l.scale)) + c.base[int(c.codes[tok])*lanes+i]
 						want[tok+1][i] = max(want[tok][i], float32(v*c.inv[tok]))
 					}
 				}
