@@ -3,11 +3,17 @@ package index
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/vfs"
 )
 
 // damaged makes a small index with two codebooks, several segments and deletions, and gives its directory
@@ -28,9 +34,53 @@ func damaged(t testing.TB, o *Options) (dir string, want map[string]string) {
 	return dir, want
 }
 
+// memFS serves the files of an index from memory, so that damage costs no disk.
+type memFS struct {
+	vfs.OS
+	files map[string][]byte
+}
+
+type memMapping []byte
+
+func (m memMapping) Bytes() []byte { return m }
+func (m memMapping) Close() error  { return nil }
+
+func newMemFS(t testing.TB, dir string) *memFS {
+	m := &memFS{files: make(map[string][]byte)}
+	for _, n := range listing(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, n))
+		require.NoError(t, err)
+		m.files[n] = b
+	}
+	return m
+}
+
+func (m *memFS) ReadFile(path string, limit int64) ([]byte, error) {
+	b, ok := m.files[filepath.Base(path)]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	if int64(len(b)) > limit {
+		return nil, errors.New("too large")
+	}
+	return b, nil
+}
+
+func (m *memFS) Map(path string) (vfs.Mapping, error) {
+	b, err := m.ReadFile(path, math.MaxInt64)
+	return memMapping(b), err
+}
+
+func (m *memFS) Size(path string) (int64, error) {
+	b, err := m.ReadFile(path, math.MaxInt64)
+	return int64(len(b)), err
+}
+
+func (m *memFS) List(string) ([]string, error) { return slices.Sorted(maps.Keys(m.files)), nil }
+
 // read opens an index read-only and dumps it.
-func read(dir string) (map[string]string, error) {
-	ix, err := Open(context.Background(), dir, &OpenOptions{ReadOnly: true})
+func read(m *memFS) (map[string]string, error) {
+	ix, err := Open(context.Background(), "mem", &OpenOptions{ReadOnly: true, fs: m})
 	if err != nil {
 		return nil, err
 	}
@@ -53,93 +103,82 @@ func requireNamed(t testing.TB, err error, name string) {
 	require.ErrorContains(t, err, name)
 }
 
-// step thins out positions of a file in a quick run: all of the first and last 200 bytes, and every so many
-// between.
-func positions(size, stride int) []int {
-	var p []int
-	for i := 0; i < size; i++ {
-		if i < 200 || i >= size-200 || i%stride == 0 {
-			p = append(p, i)
-		}
-	}
-	return p
-}
-
 // TestHostileTruncation cuts every file at every length.
 func TestHostileTruncation(t *testing.T) {
 	dir, want := damaged(t, &Options{Dim: testDim, Centroids: 3, SegmentTokens: 50})
-	stride := 7
+	m := newMemFS(t, dir)
+	stride := 1
 	if testing.Short() {
-		stride = 101
+		stride = 19
 	}
 	cuts := 0
-	for _, name := range listing(t, dir) {
-		path := filepath.Join(dir, name)
-		whole, err := os.ReadFile(path)
-		require.NoError(t, err)
-		for _, n := range positions(len(whole), stride) {
-			require.NoError(t, os.WriteFile(path, whole[:n], 0o600))
-			_, err := read(dir)
-			require.Error(t, err, "%s cut to %d", name, n)
+	for name, whole := range maps.Clone(m.files) {
+		for n := 0; n < len(whole); n += stride {
+			m.files[name] = whole[:n:n]
+			_, err := read(m)
 			requireNamed(t, err, name)
 			cuts++
 		}
 		// And something too many.
-		require.NoError(t, os.WriteFile(path, append(whole[:len(whole):len(whole)], 0), 0o600))
-		_, err = read(dir)
+		m.files[name] = append(whole[:len(whole):len(whole)], 0)
+		_, err := read(m)
 		requireNamed(t, err, name)
-		require.NoError(t, os.Remove(path))
-		_, err = read(dir)
+		delete(m.files, name)
+		_, err = read(m)
 		if k, _ := classify(name); k == kindManifest {
 			require.ErrorIs(t, err, ErrNotFound)
 		} else {
 			requireNamed(t, err, name)
 		}
-		require.NoError(t, os.WriteFile(path, whole, 0o600))
+		m.files[name] = whole
 	}
-	got, err := read(dir)
+	got, err := read(m)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 	t.Logf("truncations=%d undetected=0", cuts)
 }
 
-// TestHostileFlip flips one bit of every byte of every file: reading gives an error that names the file, and
-// so does Check.
+// TestHostileFlip flips bits of every byte of every file: reading gives an error that names the file, or the
+// same as before, and Check an error in any case. With GOLBERT_FLIP_ALL set it flips each bit, else one in
+// every byte.
 func TestHostileFlip(t *testing.T) {
 	dir, want := damaged(t, &Options{Dim: testDim, Centroids: 3})
-	stride := 5
+	m := newMemFS(t, dir)
+	stride, all := 1, os.Getenv("GOLBERT_FLIP_ALL") != ""
 	if testing.Short() {
-		stride = 101
+		stride = 19
 	}
 	flips, silent := 0, 0
-	for _, name := range listing(t, dir) {
-		path := filepath.Join(dir, name)
-		whole, err := os.ReadFile(path)
-		require.NoError(t, err)
-		for i, at := range positions(len(whole), stride) {
-			b := append([]byte(nil), whole...)
-			b[at] ^= 1 << (i % 8)
-			require.NoError(t, os.WriteFile(path, b, 0o600))
-			got, err := read(dir)
-			flips++
-			if err == nil {
-				// Not touched by reading, such as padding: then nothing may change, and Check must see it.
-				silent++
-				require.Equal(t, want, got, "%s, byte %d", name, at)
-			} else {
-				requireNamed(t, err, name)
-			}
-			if err == nil || i%16 == 0 {
-				rep, err := Check(context.Background(), dir)
-				requireNamed(t, err, name)
-				require.NotEmpty(t, rep.Problems)
-				_, err = Open(context.Background(), dir, &OpenOptions{ReadOnly: true, Verify: true})
-				requireNamed(t, err, name)
+	for name, whole := range maps.Clone(m.files) {
+		b := slices.Clone(whole)
+		m.files[name] = b
+		for at := 0; at < len(b); at += stride {
+			for bit := range 8 {
+				if bit != at%8 && !all {
+					continue
+				}
+				b[at] ^= 1 << bit
+				got, err := read(m)
+				flips++
+				if err == nil {
+					silent++
+					require.Equal(t, want, got, "%s, byte %d", name, at)
+				} else {
+					requireNamed(t, err, name)
+				}
+				if err == nil || at%16 == 0 {
+					rep, err := check(context.Background(), m, "mem")
+					requireNamed(t, err, name)
+					require.NotEmpty(t, rep.Problems)
+					_, err = Open(context.Background(), "mem", &OpenOptions{ReadOnly: true, Verify: true, fs: m})
+					requireNamed(t, err, name)
+				}
+				b[at] ^= 1 << bit
 			}
 		}
-		require.NoError(t, os.WriteFile(path, whole, 0o600))
+		m.files[name] = whole
 	}
-	_, err := Check(context.Background(), dir)
+	_, err := check(context.Background(), m, "mem")
 	require.NoError(t, err)
 	t.Logf("flips=%d detected_while_reading=%d detected_by_check=%d wrong_results=0", flips, flips-silent, silent)
 }
@@ -213,7 +252,7 @@ func TestSwappedFiles(t *testing.T) {
 	require.NoError(t, os.Rename(a, a+".x"))
 	require.NoError(t, os.Rename(b, a))
 	require.NoError(t, os.Rename(a+".x", b))
-	_, err := read(dir)
+	_, err := read(newMemFS(t, dir))
 	requireNamed(t, err, segmentName(1))
 	rep, err := Check(context.Background(), dir)
 	require.ErrorIs(t, err, ErrCorrupt)
