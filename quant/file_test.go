@@ -22,6 +22,7 @@ func sampleBooks(t testing.TB) map[string]*Codebook {
 		"no rotation": {NBits: 4, Centroids: 7, NoRotation: true},
 		"8 bits":      {NBits: 8, Centroids: 3},
 		"16 bits":     {NBits: 16, Centroids: 4},
+		"directions":  {NBits: 2, Centroids: 6, Queries: clustered(9, 200, 24, 1, 0.5)},
 	} {
 		b, err := Train(context.Background(), m, o)
 		require.NoError(t, err)
@@ -111,6 +112,10 @@ func TestParseRefusesHostileFiles(t *testing.T) {
 		{"seed without rotation", "no rotation", func(b []byte) { b[24] = 1 }, "rotation seed", 24},
 		{"negative residual", "2 bits", func(b []byte) { le.PutUint32(b[40:], f32(-1)) }, "mean residual", 40},
 		{"NaN residual", "2 bits", func(b []byte) { le.PutUint32(b[40:], f32(math.NaN())) }, "mean residual", 40},
+		{"directions without the flag", "2 bits", func(b []byte) { b[44] = 1 }, "directions", 44},
+		{"flag without directions", "2 bits", func(b []byte) { b[23] |= 2 }, "directions", 44},
+		{"many directions", "directions", func(b []byte) { b[46] = 1 }, "directions", 44},
+		{"NaN direction", "directions", func(b []byte) { le.PutUint32(b[100:], f32(math.NaN())) }, "directions", 100},
 		{"reserved", "2 bits", func(b []byte) { b[50] = 1 }, "reserved", 50},
 		{"NaN cutoff", "2 bits", func(b []byte) { le.PutUint32(b[60:], f32(math.NaN())) }, "cutoffs", 60},
 		{"descending cutoffs", "2 bits", func(b []byte) { le.PutUint32(b[56:], f32(1e9)) }, "cutoffs", 60},

@@ -121,7 +121,7 @@ func newFocus(c *Codebook, r *rng, queries maxsim.Matrix) *focus {
 	}
 	// What the other directions hold in the mean is the unit; the floor keeps queries of fewer dimensions
 	// than the space from making strengths without bound.
-	unit := max(rest/float64(d-rank), total/float64(d)/100)
+	unit := max(rest/float64(d-rank), total/float64(d)/20)
 	f := &focus{dim: d}
 	for j, e := range energy {
 		if s := float32(e/unit - 1); s > 0.5 {
