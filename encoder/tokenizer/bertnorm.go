@@ -73,12 +73,13 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 		at := dst.base + int32(i)
 		if c := piece[i]; c < utf8.RuneSelf {
 			i++
+			if c = n.ascii[c]; c == dropped {
+				continue // gone before NFD, so that it does not part the marks around it
+			}
 			if len(s.marks) > 0 {
 				s.flushMarks(n, &keepMark)
 			}
-			if c = n.ascii[c]; c != dropped {
-				dst.appendByte(c, at, at+1)
-			}
+			dst.appendByte(c, at, at+1)
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(piece[i:])
@@ -87,7 +88,7 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 		f := flagsOf(r)
 		if n.clean {
 			if f&isControl != 0 {
-				continue // gone before NFD, so that it does not part the marks around it
+				continue
 			}
 			if f&isSpace != 0 {
 				r, f = ' ', 0

@@ -103,7 +103,16 @@ func readTemplate(f fields) (*postProcessor, error) {
 			switch string(key) {
 			case "Sequence":
 				texts++
-				return s.Skip()
+				return s.Object(func(key []byte) error {
+					if string(key) != "id" {
+						return s.Skip()
+					}
+					id, err := s.Text()
+					if err == nil && id != "A" {
+						err = s.Errorf("template for one text names text %q", id)
+					}
+					return err
+				})
 			case "SpecialToken":
 				var name string
 				if err := s.Object(func(key []byte) (err error) {
