@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 )
@@ -56,9 +55,8 @@ func goroot() (string, error) {
 			return dir, nil
 		}
 	}
-	// runtime.GOROOT is deprecated because a binary may run on a machine other than the one that built it.
-	// That is why it comes last and is checked like the others.
-	for _, dir := range []string{os.Getenv("GOROOT"), runtime.GOROOT()} { //nolint:staticcheck // see above
+	// What was compiled in may be the root of another machine, so it comes last and is checked like the others.
+	for _, dir := range []string{os.Getenv("GOROOT"), build.Default.GOROOT} {
 		if check(dir) {
 			return dir, nil
 		}
