@@ -194,6 +194,7 @@ func BenchmarkSearch(b *testing.B) {
 			b.ReportMetric(sum.CandidateTime.Seconds()*1000/f, "ms-stage2")
 			b.ReportMetric(sum.InteractionTime.Seconds()*1000/f, "ms-stage3")
 			b.ReportMetric(sum.ScoringTime.Seconds()*1000/f, "ms-stage4")
+			b.ReportMetric(sum.DecodingTime.Seconds()*1000/f, "ms-decode")
 			b.ReportMetric(float64(sum.Candidates)/f, "candidates")
 		})
 	}

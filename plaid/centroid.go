@@ -9,8 +9,8 @@ import (
 )
 
 // Stage 1. The product of all centroids with the query tokens is made block by block; each block is used
-// while it lies in cache and then forgotten, so that only bytes are kept. For that the bytes' scale must be
-// known beforehand: byte 0 stands for the token's mean score over a sample of the centroids (a document
+// while it lies in cache: for probing, for the bytes of stage 3, and (kept in float32) for the scores of stage 4.
+// For that the bytes' scale must be known beforehand: byte 0 stands for the token's mean score over a sample of the centroids (a document
 // whose best centroid is worse than the average one is far from the top, and being credited the average
 // does not bring it there), byte 255 for the largest score that the token's and the centroids' lengths
 // allow, and the step is the widest such range among the tokens, so that byte sums are sums of scores.
@@ -89,6 +89,9 @@ func (st *state) prepareSpace(nprobe int) {
 	sp.bias = grow(sp.bias, lanes)
 
 	// Mean score per token over an even sample of the centroids.
+	if sp.compressed {
+		sp.base = grow(sp.base, k*lanes)
+	}
 	clear(sp.floor)
 	n := min(k, scaleSample)
 	w := &st.workers[0]
@@ -105,10 +108,10 @@ func (st *state) prepareSpace(nprobe int) {
 		}
 	}
 	width := float32(0)
-	sp.base = 0
+	sp.zero = 0
 	for i := range st.rows {
 		sp.floor[i] /= float32(n)
-		sp.base += sp.floor[i]
+		sp.zero += sp.floor[i]
 		width = max(width, st.norms[i]*longest-sp.floor[i])
 	}
 	sp.step = width / 255
@@ -133,16 +136,23 @@ func (st *state) prepareSpace(nprobe int) {
 	}
 }
 
-// centroidBlock scores centroids from at on, fills their rows of the table and offers them for probing.
+// centroidBlock scores centroids from at on, fills their rows of the tables and offers them for probing.
 func (st *state) centroidBlock(worker, at, rows int) {
 	sp, cb, w := &st.spaces[st.cur], st.s.spaces[st.cur].cb, &st.workers[worker]
 	dim, lanes, n := cb.Dim(), st.lanes, st.rows
 	rows = min(rows, cb.K()-at)
-	w.block = grow(w.block, rows*lanes)
-	sp.gemm.Gemm(w.block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
+	var block []float32
+	if sp.compressed {
+		block = sp.base[at*lanes : (at+rows)*lanes]
+	} else {
+		w.block = grow(w.block, rows*lanes)
+		block = w.block
+	}
+	sp.gemm.Gemm(block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
 	limit, bias, inv := w.limit[:n], sp.bias[:n], sp.inv
+	scales := cb.Scales()
 	for r := range rows {
-		row := w.block[r*lanes:][:n]
+		row := block[r*lanes:][:n]
 		out := sp.table[(at+r)*lanes:][:lanes]
 		for i, v := range row {
 			// The byte: rounded (v-floor)*inv in 0..255, without a branch.
@@ -153,6 +163,12 @@ func (st *state) centroidBlock(worker, at, rows int) {
 			}
 		}
 		clear(out[n:])
+		if scales != nil && sp.compressed {
+			f := 1 / scales[at+r]
+			for i := range row {
+				row[i] *= f
+			}
+		}
 	}
 }
 

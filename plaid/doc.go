@@ -16,7 +16,8 @@
 //  3. Centroid interaction (section 4.2) with optional centroid pruning (section 4.3): a document's vectors
 //     are replaced by their centroids; per token the largest byte over the document's distinct codes, summed
 //     over tokens. The best NDocs go on.
-//  4. Decoding and exact MaxSim in float32 (section 4.4) over the decompressed vectors, normalised again.
+//  4. MaxSim over the decompressed vectors, normalised again (section 4.4), in two passes: all of the shortlist
+//     in the compressed domain with integer arithmetic, then the best few times k decoded and in float32.
 //
 // Stages 1 to 3 run per codebook, so segments of one index may have different ones; stage 4 is comparable
 // across codebooks because decoding restores the vectors. Every stage shares the work of one query over

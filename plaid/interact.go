@@ -25,10 +25,28 @@ func (st *state) interact(ctx context.Context, workers int) error {
 	if err := parallel(ctx, workers, n, (*interactStage)(st)); err != nil {
 		return err
 	}
-	selectBest(st.cands, st.pl.ndocs, candidate.before)
-	st.cands = st.cands[:st.pl.ndocs]
-	slices.SortFunc(st.cands, candidate.compareOrd)
+	st.keepBest(st.pl.ndocs, 2*st.pl.ndocs)
 	return nil
+}
+
+// keepBest cuts the candidates to the n best by approximate score, in the order of units and ordinals. Those
+// that tie with the n-th stay too, so that the order of ids can decide between equal documents, but no more than
+// limit in all.
+func (st *state) keepBest(n, limit int) {
+	c := st.cands
+	if len(c) <= n {
+		return
+	}
+	selectBest(c, n, candidate.before)
+	last := c[n-1].approx
+	for i := n; i < len(c) && n < limit; i++ {
+		if c[i].approx == last {
+			c[n], c[i] = c[i], c[n]
+			n++
+		}
+	}
+	st.cands = c[:n]
+	slices.SortFunc(st.cands, candidate.compareOrd)
 }
 
 type interactStage state
@@ -54,7 +72,7 @@ func (t *interactStage) run(worker, task int) error {
 			}
 			codes = kept
 		}
-		c.approx = sp.base + sp.step*float32(kernel.InteractU8(sp.table, st.lanes, codes))
+		c.approx = sp.zero + sp.step*float32(kernel.InteractU8(sp.table, st.lanes, codes))
 		if c.approx != c.approx { // a query so long that its sums overflow
 			c.approx = float32(math.Inf(-1))
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// exhaustiveDocs is the size of collection up to which scoring everything is the default.
+	// exhaustiveDocs is the size of collection up to which stage 4 scores everything by default.
 	exhaustiveDocs = 2000
 	// floodDocs is the size up to which stage 3 looks at every document.
 	floodDocs = 1 << 15
@@ -79,8 +79,10 @@ func resolve(k int, o *Options, live, allowed int) knobs {
 		kn.nprobe = saturatingMul(kn.nprobe, min((live+allowed-1)/allowed, maxSelectivity))
 	}
 	switch {
-	case o.Exhaustive, k > allowed/2, auto && allowed <= max(exhaustiveDocs, kn.ndocs):
+	case o.Exhaustive, k > allowed/2, auto && allowed <= rescoreDocs(k):
 		kn.mode = modeExhaustive
+	case auto && allowed <= exhaustiveDocs:
+		kn.mode, kn.ndocs = modeFlood, max(kn.ndocs, allowed)
 	case auto && allowed <= floodDocs:
 		kn.mode = modeFlood
 	}

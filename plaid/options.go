@@ -47,7 +47,7 @@ func (f FilterFunc) Bitmap(seg *index.Segment) (*roaring.Bitmap, error) { return
 // With NProbe and NDocs both 0 the cheapest way that keeps recall is taken, by the number n of live
 // documents that the filter allows:
 //
-//   - n <= 2,000, or n no larger than the shortlist would be: exhaustive scoring;
+//   - n <= 2,000: stages 2 and 3 are skipped, stage 4 scores all n documents;
 //   - n <= 32,768: stage 2 is skipped and stage 3 looks at all n documents, which costs less than reading
 //     posting lists does;
 //   - above: all four stages, NProbe grown by the filter's selectivity.
@@ -57,8 +57,8 @@ type Options struct {
 	// NProbe is the number of centroids probed per query token; 0 chooses. It is a floor: probing widens
 	// when a filter is selective or when fewer than k documents were found.
 	NProbe int
-	// NDocs is the number of documents that are decoded and scored exactly; 0 chooses. Values under k
-	// count as k.
+	// NDocs is the number of documents that pass from stage 3 to stage 4; 0 chooses. Values under k count as
+	// k. Documents that tie with the last one may pass too.
 	NDocs int
 	// CentroidThreshold prunes centroids from stage 3. A centroid takes part if for at least one query token its
 	// score reaches this fraction of the way from the token's mean centroid score to its best. Being
@@ -66,7 +66,7 @@ type Options struct {
 	// the test costs about as much as what it avoids. A document whose centroids are all pruned keeps the
 	// lowest score and is dropped only if NDocs better ones exist.
 	CentroidThreshold float32
-	// Exhaustive scores every allowed document exactly: the oracle for recall.
+	// Exhaustive decodes every allowed document and scores it in float32: the oracle for recall.
 	Exhaustive bool
 	// Workers is the number of goroutines per Search, and of concurrent queries in SearchBatch; 0 means
 	// GOMAXPROCS. Results do not depend on it.

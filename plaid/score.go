@@ -11,15 +11,104 @@ import (
 	"github.com/golbert/golbert/quant"
 )
 
+// Stage 4 has two passes. The first scores the shortlist in the compressed domain: the centroids' scores are
+// there from stage 1, the residuals' part is an integer product of the packed levels with the query in
+// int8. Its error is around a hundredth of the scores' spread. The second decodes the best few times k and scores
+// them in float32, so that the scores and the order of the hits are those of an exhaustive search.
+
 const (
-	// scoreChunk is how many documents one task of stage 4 decodes.
-	scoreChunk = 8
+	// compressedChunk and scoreChunk are how many documents a task of the passes has.
+	compressedChunk = 16
+	scoreChunk      = 4
+	// compressedTokens is how many tokens are scored between two looks at the context.
+	compressedTokens = 8192
 	// decodeValues bounds the values decoded at a time, so that they lie in cache when they are scored and
 	// a huge document needs no more scratch than any other: 256 KB.
 	decodeValues = 1 << 16
 )
 
-// scoreShortlist is stage 4 over the candidates that are left.
+// rescoreDocs is how many of the first pass's best are scored again for k hits.
+func rescoreDocs(k int) int { return saturatingMul(k+8, 4) }
+
+// scoreCompressed is the first pass: it gives the candidates compressed-domain scores and cuts them to those
+// that are worth decoding.
+func (st *state) scoreCompressed(ctx context.Context, workers int) error {
+	keep := rescoreDocs(st.pl.k)
+	if len(st.cands) <= keep {
+		return nil
+	}
+	start := time.Now()
+	defer since(&st.stats.ScoringTime, start)
+	st.ctx = ctx
+	n := (len(st.cands) + compressedChunk - 1) / compressedChunk
+	if err := parallel(ctx, workers, n, (*compressedStage)(st)); err != nil {
+		return err
+	}
+	st.stats.Scored = len(st.cands)
+	st.keepBest(keep, len(st.cands))
+	return nil
+}
+
+type compressedStage state
+
+func (t *compressedStage) run(worker, task int) error {
+	st := (*state)(t)
+	w := &st.workers[worker]
+	for i := task * compressedChunk; i < min((task+1)*compressedChunk, len(st.cands)); i++ {
+		c := &st.cands[i]
+		u := &st.s.units[c.unit]
+		sp, cb := &st.spaces[u.space], st.s.spaces[u.space].cb
+		if err := w.load(u.seg, c.ord, cb.RowBytes()); err != nil {
+			return err
+		}
+		n := len(w.codes)
+		switch {
+		case n == 0:
+			c.approx = float32(math.Inf(-1))
+			continue
+		case !sp.compressed:
+			var err error
+			if c.approx, err = st.exact(w, c.unit); err != nil {
+				return err
+			}
+			continue
+		}
+		w.tokens += n
+		// A centroid's scale s multiplies its residuals: (S + s*r)*n = (S/s + r)*(n*s).
+		if scales := cb.Scales(); scales != nil {
+			for j, code := range w.codes {
+				w.invNorms[j] *= scales[code]
+			}
+		}
+		if n <= compressedTokens {
+			c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms)
+		} else if err := st.compressedLong(w, sp, c); err != nil {
+			return err
+		}
+		if c.approx != c.approx {
+			c.approx = float32(math.Inf(-1))
+		}
+	}
+	return nil
+}
+
+// compressedLong scores a long document in pieces.
+func (st *state) compressedLong(w *worker, sp *spaceState, c *candidate) error {
+	w.startMax(st.rows, st.lanes)
+	rowBytes := len(w.residuals) / len(w.codes)
+	for at := 0; at < len(w.codes); at += compressedTokens {
+		if err := st.ctx.Err(); err != nil {
+			return err
+		}
+		to := min(at+compressedTokens, len(w.codes))
+		sp.residual.Max(w.part, sp.base, w.codes[at:to], w.residuals[at*rowBytes:to*rowBytes], w.invNorms[at:to])
+		w.raiseMax(st.rows)
+	}
+	c.approx = w.sumMax(st.rows)
+	return nil
+}
+
+// scoreShortlist is the second pass over the candidates that are left.
 func (st *state) scoreShortlist(ctx context.Context, workers int) ([]Hit, error) {
 	n := (len(st.cands) + scoreChunk - 1) / scoreChunk
 	return st.score(ctx, workers, n, (*shortlistStage)(st))
@@ -50,9 +139,10 @@ func (st *state) score(ctx context.Context, workers, tasks int, stage stage) ([]
 		if i > 0 {
 			best.merge(&w.best)
 		}
-		st.stats.Scored += w.scored
+		st.stats.Decoded += w.scored
 		st.stats.ScoredTokens += w.tokens
 	}
+	st.stats.Scored = max(st.stats.Scored, st.stats.Decoded)
 	if st.stats.Mode == modeExhaustive.String() {
 		st.stats.Candidates, st.stats.NDocs, st.stats.NProbe = st.stats.Scored, st.stats.Scored, 0
 	}
@@ -60,7 +150,7 @@ func (st *state) score(ctx context.Context, workers, tasks int, stage stage) ([]
 	for i := range st.workers {
 		st.workers[i].best.reset(nil, 0)
 	}
-	since(&st.stats.ScoringTime, start)
+	since(&st.stats.DecodingTime, start)
 	return hits, err
 }
 
@@ -109,47 +199,66 @@ func (st *state) scoreDoc(worker int, unit, ord uint32) error {
 	if err := st.ctx.Err(); err != nil {
 		return err
 	}
-	u, w := &st.s.units[unit], &st.workers[worker]
-	cb, query := st.s.spaces[u.space].cb, &st.spaces[u.space].query
-	if err := w.load(u.seg, ord, cb.RowBytes()); err != nil {
+	w := &st.workers[worker]
+	u := &st.s.units[unit]
+	if err := w.load(u.seg, ord, st.s.spaces[u.space].cb.RowBytes()); err != nil || len(w.codes) == 0 {
 		return err
 	}
-	n := len(w.codes)
-	if n == 0 {
-		return nil
-	}
 	w.scored++
-	w.tokens += n
-	dim := cb.Dim()
+	w.tokens += len(w.codes)
+	score, err := st.exact(w, unit)
+	if err != nil {
+		return err
+	}
+	w.best.push(entry{score: score, unit: unit, ord: ord})
+	return w.best.err
+}
+
+// exact decodes the loaded document, which has tokens, and scores it in float32.
+func (st *state) exact(w *worker, unit uint32) (float32, error) {
+	space := st.s.units[unit].space
+	cb, query := st.s.spaces[space].cb, &st.spaces[space].query
+	n, dim := len(w.codes), cb.Dim()
 	chunk := max(decodeValues/dim, 1)
 	w.vec = grow(w.vec, min(chunk, n)*dim)
 	if n <= chunk {
 		w.decode(cb, 0, n)
-		w.best.push(entry{score: query.MaxSim(w.vec, n), unit: unit, ord: ord})
-		return w.best.err
+		return query.MaxSim(w.vec, n), nil
 	}
 	// Long: maxima chunk by chunk, then the same sum in the same order as MaxSim's.
-	w.max, w.part = grow(w.max, st.lanes), grow(w.part, st.lanes)
-	for i := range st.rows {
-		w.max[i] = float32(math.Inf(-1))
-	}
+	w.startMax(st.rows, st.lanes)
 	for at := 0; at < n; at += chunk {
 		if err := st.ctx.Err(); err != nil {
-			return err
+			return 0, err
 		}
 		m := min(chunk, n-at)
 		w.decode(cb, at, m)
 		query.Max(w.part, w.vec, m)
-		for i, v := range w.part[:st.rows] {
-			w.max[i] = max(w.max[i], v)
-		}
+		w.raiseMax(st.rows)
 	}
-	score := float32(0)
-	for _, v := range w.max[:st.rows] {
-		score += v
+	return w.sumMax(st.rows), nil
+}
+
+// startMax, raiseMax and sumMax merge the maxima of a document's pieces, which come in w.part.
+func (w *worker) startMax(rows, lanes int) {
+	w.max, w.part = grow(w.max, lanes), grow(w.part, lanes)
+	for i := range rows {
+		w.max[i] = float32(math.Inf(-1))
 	}
-	w.best.push(entry{score: score, unit: unit, ord: ord})
-	return w.best.err
+}
+
+func (w *worker) raiseMax(rows int) {
+	for i, v := range w.part[:rows] {
+		w.max[i] = max(w.max[i], v)
+	}
+}
+
+func (w *worker) sumMax(rows int) float32 {
+	sum := float32(0)
+	for _, v := range w.max[:rows] {
+		sum += v
+	}
+	return sum
 }
 
 // load reads a document's codes, residuals and inverse norms into w.

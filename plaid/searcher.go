@@ -56,7 +56,7 @@ func newSearcher(units []unit, dim int) *Searcher {
 		if !ok {
 			sp = len(s.spaces)
 			known[cb] = sp
-			s.spaces = append(s.spaces, space{cb: cb})
+			s.spaces = append(s.spaces, newSpace(cb))
 		}
 		s.spaces[sp].units = append(s.spaces[sp].units, i)
 		u.space = sp

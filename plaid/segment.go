@@ -4,6 +4,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/golbert/golbert/index"
+	"github.com/golbert/golbert/internal/kernel"
 	"github.com/golbert/golbert/quant"
 )
 
@@ -35,8 +36,18 @@ type unit struct {
 
 // space is one codebook and the segments coded by it.
 type space struct {
-	cb    *quant.Codebook
-	units []int
+	cb     *quant.Codebook
+	levels *kernel.Levels // for scoring without decoding; nil if the codec has no such rows
+	units  []int
+}
+
+// newSpace prepares a codebook.
+func newSpace(cb *quant.Codebook) space {
+	sp := space{cb: cb}
+	if n := cb.NBits(); n <= 8 && cb.Dim()*n%8 == 0 {
+		sp.levels = kernel.NewLevels(cb.Weights(), n, cb.Dim())
+	}
+	return sp
 }
 
 // mask is the set of documents of one unit that a search may return.

@@ -16,6 +16,10 @@ const maxPooledBytes = 64 << 20
 // exhaustively: its final scoring dwarfs everything else anyway.
 const maxTableBytes = 1 << 30
 
+// maxBaseBytes is the largest table of float32 centroid scores that the compressed-domain scoring of stage 4 is
+// given. Without it documents are decoded.
+const maxBaseBytes = 128 << 20
+
 // candidate is a document on its way through the stages.
 type candidate struct {
 	approx    float32
@@ -47,11 +51,16 @@ type spaceState struct {
 	rot   []float32 // the query in codec space, rows x dim
 	query kernel.Query
 	gemm  kernel.Packed
+
+	residual   kernel.ResidualQuery
+	compressed bool      // residual and base are set
+	base       []float32 // K x lanes: centroid scores, divided by the centroids' scales
+
 	floor []float32 // per lane: the score that byte 0 stands for
 	bias  []float32 // per lane: see centroid.go
 	inv   float32   // bytes per unit of score
 	step  float32   // 1/inv
-	base  float32   // sum of floor over the rows
+	zero  float32   // sum of floor over the rows: the score of all bytes 0
 	table []uint8   // K x lanes
 	keep  []uint64  // bitset over centroids after pruning; empty = all
 	tops  []probe   // best centroids of every lane, one after another
@@ -99,7 +108,7 @@ func (st *state) bytes() int {
 	n := cap(st.probed)*4 + cap(st.posting)*4 + cap(st.bits)*8 + cap(st.cands)*12 + cap(st.best.h)*48
 	for i := range st.spaces {
 		sp := &st.spaces[i]
-		n += cap(sp.rot)*12 + cap(sp.table) + cap(sp.tops)*8 + cap(sp.keep)*8
+		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.tops)*8 + cap(sp.keep)*8
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
@@ -132,6 +141,11 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 		sp.rot = grow(sp.rot, q.Rows*q.Dim)
 		cb.Rotate(sp.rot, q.Data, q.Rows)
 		sp.query.Reset(sp.rot, q.Rows, q.Dim)
+		levels := st.s.spaces[i].levels
+		sp.compressed = levels != nil && cb.K() <= maxBaseBytes/4/st.lanes
+		if sp.compressed && pl.mode != modeExhaustive {
+			sp.residual.Reset(levels, sp.rot, q.Rows)
+		}
 	}
 }
 
@@ -172,6 +186,9 @@ func (st *state) finish(ctx context.Context, workers int) ([]Hit, error) {
 		return nil, err
 	}
 	if err := st.interact(ctx, workers); err != nil {
+		return nil, err
+	}
+	if err := st.scoreCompressed(ctx, workers); err != nil {
 		return nil, err
 	}
 	return st.scoreShortlist(ctx, workers)

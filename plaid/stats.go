@@ -19,18 +19,20 @@ type Stats struct {
 	// Centroids counts centroid rows multiplied with the query, ProbedCentroids those whose posting
 	// lists were read, Postings the entries read.
 	Centroids, ProbedCentroids, Postings int
-	// Candidates counts documents entering stage 3 after tombstones and filter, Scored those decoded
-	// and scored exactly, ScoredTokens their token vectors.
-	Candidates, Scored, ScoredTokens int
-	// CentroidTime, CandidateTime, InteractionTime and ScoringTime are stages 1 to 4.
-	CentroidTime, CandidateTime, InteractionTime, ScoringTime time.Duration
+	// Candidates counts documents entering stage 3 after tombstones and filter, Scored those that stage 4
+	// scored, Decoded those of them that were decoded and scored in float32. ScoredTokens counts token
+	// vectors over both passes of stage 4.
+	Candidates, Scored, Decoded, ScoredTokens int
+	// CentroidTime, CandidateTime and InteractionTime are stages 1 to 3, ScoringTime and DecodingTime the
+	// two passes of stage 4.
+	CentroidTime, CandidateTime, InteractionTime, ScoringTime, DecodingTime time.Duration
 }
 
 // String is one line for logs.
 func (s Stats) String() string {
-	return fmt.Sprintf("%s queries=%d allowed=%d nprobe=%d ndocs=%d centroids=%d probed=%d postings=%d candidates=%d scored=%d tokens=%d stage1=%v stage2=%v stage3=%v stage4=%v",
+	return fmt.Sprintf("%s queries=%d allowed=%d nprobe=%d ndocs=%d centroids=%d probed=%d postings=%d candidates=%d scored=%d decoded=%d tokens=%d centroids=%v candidates=%v interaction=%v scoring=%v decoding=%v",
 		s.Mode, s.Queries, s.Allowed, s.NProbe, s.NDocs, s.Centroids, s.ProbedCentroids, s.Postings, s.Candidates,
-		s.Scored, s.ScoredTokens, s.CentroidTime, s.CandidateTime, s.InteractionTime, s.ScoringTime)
+		s.Scored, s.Decoded, s.ScoredTokens, s.CentroidTime, s.CandidateTime, s.InteractionTime, s.ScoringTime, s.DecodingTime)
 }
 
 // add sums the counts of one query into a batch's.
@@ -45,9 +47,11 @@ func (s *Stats) add(o *Stats) {
 	s.Postings += o.Postings
 	s.Candidates += o.Candidates
 	s.Scored += o.Scored
+	s.Decoded += o.Decoded
 	s.ScoredTokens += o.ScoredTokens
 	s.CentroidTime += o.CentroidTime
 	s.CandidateTime += o.CandidateTime
 	s.InteractionTime += o.InteractionTime
 	s.ScoringTime += o.ScoringTime
+	s.DecodingTime += o.DecodingTime
 }
