@@ -18,6 +18,9 @@
 // dim * 2^-23 * sum_k |a_k*b_k|. Dot, Normalize, LayerNorm and Softmax sum in an order that depends on the ISA; the
 // same bound holds.
 //
+// Compressed-domain scores (ResidualQuery) are exact integers followed by unfused float32 steps: the same bits on every
+// machine. F16 conversions and InteractU8 agree everywhere, too.
+//
 // NaN: a NaN inner product never wins a maximum (Query.Max gives -Inf, ArgMax gives row 0 and -Inf, when there is
 // nothing else); everywhere else NaN propagates. Reject NaN at ingest, as colbert/maxsim does.
 //
@@ -31,4 +34,11 @@
 //
 // Assembly cannot be preempted by the Go scheduler, so every loop over assembly is blocked in Go and one call
 // stays under about 100 microseconds.
+//
+// # Design
+//
+// All products share one register tile: 12 rows by 2 registers of 16 lanes (AVX-512) or 6 by 2 of 8 (AVX2). The matrix
+// that is used again and again (weights, centroids, a query's tokens) lies in the lanes, packed in panels; rows of the
+// other one (activations, points, a document's tokens) are read as they are, as broadcast scalars. Epilogues work
+// on the accumulators: bias, scale, residual connection, running maxima, running arg maxima.
 package kernel

@@ -45,7 +45,9 @@ func TestF16ToF32All(t *testing.T) {
 		got := make([]float32, len(all))
 		f16ToF32At(l, got, all)
 		for i, f := range got {
-			require.Equal(t, want[i], math.Float32bits(f), "%#04x", i)
+			if want[i] != math.Float32bits(f) {
+				require.Equal(t, want[i], math.Float32bits(f), "%#04x", i)
+			}
 		}
 	})
 }
@@ -95,7 +97,7 @@ func TestF16Lengths(t *testing.T) {
 				back := guarded(g, make([]float32, n), after)
 				f16ToF32At(l, back, half)
 				for i, v := range x {
-					require.InDelta(t, v, back[i], 1e-3*math.Abs(float64(v))+1e-7)
+					near(t, v, back[i], 1e-3*math.Abs(float64(v))+1e-7)
 				}
 			}
 		}

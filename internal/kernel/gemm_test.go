@@ -61,7 +61,9 @@ func checkGemm(t *testing.T, r *rand.Rand, m, n, k int, a []float32, lda int, w 
 					}
 					got := c[i*ldc+j]
 					if j >= n {
-						require.Equal(t, before[i*ldc+j], got, "between the rows of C")
+						if got != before[i*ldc+j] {
+							require.Equal(t, before[i*ldc+j], got, "between the rows of C")
+						}
 						continue
 					}
 					want, bound := dot64(a[i*lda:i*lda+k], w[j*k:(j+1)*k])
@@ -84,7 +86,7 @@ func checkGemm(t *testing.T, r *rand.Rand, m, n, k int, a []float32, lda int, w 
 							bound += 2e-7 * math.Abs(want)
 						}
 					}
-					require.InDelta(t, want, got, bound+1e-7, "%s %dx%dx%d at %d,%d", im.Name, m, n, k, i, j)
+					near(t, want, got, bound+1e-7, "%s %dx%dx%d at %d,%d", im.Name, m, n, k, i, j)
 				}
 			}
 			if im.ISA == isaAVX2 {

@@ -129,3 +129,11 @@ func TestNoAllocations(t *testing.T) {
 		Normalize(out[:])
 	}))
 }
+
+// near is require.InDelta for inner loops: reflection only when the test fails.
+func near[W, G float32 | float64](t testing.TB, want W, got G, delta float64, msg ...any) {
+	t.Helper()
+	if d := math.Abs(float64(want) - float64(got)); !(d <= delta) {
+		require.InDelta(t, float64(want), float64(got), delta, msg...)
+	}
+}

@@ -42,7 +42,7 @@ func TestQueryMax(t *testing.T) {
 					require.Equal(t, float32(42), out[qrows])
 					var sum float32
 					for i, got := range out[:qrows] {
-						require.InDelta(t, want[i][rows-1], got, bound[i]+1e-12, "%s dim %d query %d rows %d", im.Name, dim, i, rows)
+						near(t, want[i][rows-1], got, bound[i]+1e-12, "%s dim %d query %d rows %d", im.Name, dim, i, rows)
 						sum += got
 					}
 					require.Equal(t, sum, q.maxSimAt(im.ISA, guarded(g, doc[:rows*dim], false), rows))

@@ -49,7 +49,7 @@ func TestSoftmax(t *testing.T) {
 					if math.IsInf(float64(v), -1) {
 						rel = 0
 					}
-					require.InDelta(t, want, x[i], rel*want+2e-38, "n %d, exp(%g)", n, float64(v)-top)
+					near(t, want, x[i], rel*want+2e-38, "n %d, exp(%g)", n, float64(v)-top)
 					if math.IsInf(float64(v), -1) {
 						require.Zero(t, x[i])
 					}
@@ -129,7 +129,7 @@ func TestGELULengths(t *testing.T) {
 				x := guarded(g, in, after)
 				geluSlice(l, x)
 				for i, v := range in {
-					require.InDelta(t, gelu(v), x[i], 1e-6)
+					near(t, gelu(v), x[i], 1e-6)
 				}
 			}
 		}
@@ -137,7 +137,7 @@ func TestGELULengths(t *testing.T) {
 		x := append([]float32(nil), long...)
 		geluSlice(l, x)
 		for i, v := range long {
-			require.InDelta(t, gelu(v), x[i], 1e-6)
+			near(t, gelu(v), x[i], 1e-6)
 		}
 	})
 }
@@ -170,7 +170,7 @@ func TestLayerNorm(t *testing.T) {
 							want += float64(beta[i])
 						}
 						// The mean's rounding error, some 1e-6, is magnified by inv when n is small.
-						require.InDelta(t, want, out[i], 1e-5+4e-6*inv*math.Abs(float64(gamma[i]))+1e-6*math.Abs(want), "n %d", n)
+						near(t, want, out[i], 1e-5+4e-6*inv*math.Abs(float64(gamma[i]))+1e-6*math.Abs(want), "n %d", n)
 					}
 				}
 				if n == 1 {
@@ -196,12 +196,12 @@ func TestDot(t *testing.T) {
 			a, b := normals(r, n), normals(r, n)
 			want, bound := dot64(a, b)
 			for _, after := range []bool{true, false} {
-				require.InDelta(t, want, dotAt(l, guarded(g, a, after), guarded(h, b, !after)), bound)
+				near(t, want, dotAt(l, guarded(g, a, after), guarded(h, b, !after)), bound)
 			}
 		}
 		a, b := normals(r, 70001), normals(r, 70001)
 		want, _ := dot64(a, b)
-		require.InDelta(t, want, dotAt(l, a, b), 1e-2)
+		near(t, want, dotAt(l, a, b), 1e-2)
 	})
 }
 
@@ -222,12 +222,12 @@ func TestNormalize(t *testing.T) {
 				x := guarded(g, scaled, n%2 == 0)
 				got := normalizeAt(l, x)
 				if norm := math.Sqrt(sq); norm < math.MaxFloat32 {
-					require.InDelta(t, norm, got, 1e-6*norm+2e-45)
+					near(t, norm, got, 1e-6*norm+2e-45)
 				} else {
 					require.True(t, math.IsInf(float64(got), 1))
 				}
 				unit, _ := dot64(x, x)
-				require.InDelta(t, 1, unit, 1e-5, "n %d factor %g", n, factor)
+				near(t, 1.0, unit, 1e-5, "n %d factor %g", n, factor)
 			}
 			x := guarded(g, make([]float32, n), true)
 			require.Zero(t, normalizeAt(l, x))
