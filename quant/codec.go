@@ -93,10 +93,7 @@ func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeS
 		code := int(enc.Codes[i+r])
 		cent := c.centroids[code*d : (code+1)*d]
 		scale := c.Scale(enc.Codes[i+r])
-		for t, v := range row {
-			row[t] = v - cent[t]
-		}
-		c.quantize(s, row, code)
+		c.quantize(s, row, cent, code)
 		var sum float64
 		for t, b := range s.idx {
 			w := float64(cent[t] + scale*c.weights[b])
@@ -107,21 +104,17 @@ func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeS
 	}
 }
 
-// quantize sets s.idx to the levels of a residual.
-func (c *Codebook) quantize(s *encodeScratch, res []float32, code int) {
+// quantize sets s.idx to the levels of the residual of x.
+func (c *Codebook) quantize(s *encodeScratch, x, cent []float32, code int) {
 	scale, inv := float32(1), float32(1)
 	if c.scales != nil {
 		scale, inv = c.scales[code], c.invScale[code]
-		for t, v := range res {
-			s.idx[t] = c.grid.bucket(v * inv)
-		}
-	} else {
-		for t, v := range res {
-			s.idx[t] = c.grid.bucket(v)
-		}
+	}
+	for t, v := range x {
+		s.idx[t] = c.grid.bucket((v - cent[t]) * inv)
 	}
 	if c.focus != nil {
-		c.focus.refine(c, s, res, scale, inv)
+		c.focus.refine(c, s, x, cent, scale, inv)
 	}
 }
 

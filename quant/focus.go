@@ -57,42 +57,56 @@ func (f *focus) prepare() {
 	}
 }
 
-// focusPasses of coordinate descent; a third changes next to nothing.
+// focusPasses of coordinate descent.
 const focusPasses = 2
 
-// refine improves s.idx, the nearest levels of a residual, for e'Qe.
-func (f *focus) refine(c *Codebook, s *encodeScratch, res []float32, scale, inv float32) {
+// refine improves s.idx, the nearest levels of the residual of x, for e'Qe, where e is the error of the
+// decoded unit vector v/|v|. With y = |v| x, |v| e is v - y up to its sign: a pass takes |v| as it is, moves
+// one dimension after the other to its best level for y, and leaves |v| to the next pass.
+func (f *focus) refine(c *Codebook, s *encodeScratch, x, cent []float32, scale, inv float32) {
 	n := f.rank()
-	proj := s.proj[:n] // strength_j * u_j.e
-	clear(proj)
-	for i, x := range res {
-		e := x - scale*c.weights[s.idx[i]]
-		s.err[i] = e
-		for j, u := range f.byDim[i*n : i*n+n] {
-			proj[j] += u * e
-		}
-	}
-	for j := range proj {
-		proj[j] *= f.strength[j]
-	}
 	for range focusPasses {
-		for i, x := range res {
+		var sum float64
+		for i, b := range s.idx {
+			v := cent[i] + scale*c.weights[b]
+			s.err[i] = v
+			sum += float64(v) * float64(v)
+		}
+		norm := float32(math.Sqrt(sum))
+		proj := s.proj[:n] // strength_j * u_j.e
+		clear(proj)
+		for i, v := range s.err {
+			e := norm*x[i] - v
+			s.err[i] = e
+			for j, u := range f.byDim[i*n : i*n+n] {
+				proj[j] += u * e
+			}
+		}
+		for j := range proj {
+			proj[j] *= f.strength[j]
+		}
+		changed := false
+		for i, e := range s.err {
 			u := f.byDim[i*n : i*n+n]
-			grad := s.err[i]
+			grad := e
 			for j, p := range proj {
 				grad += u[j] * p
 			}
-			// The best error of this dimension, the others given, is err - grad/Qii.
-			b := c.grid.bucket((x - s.err[i] + grad*f.step[i]) * inv)
+			res := norm*x[i] - cent[i]
+			// The best error of this dimension, the others given, is e - grad/Qii.
+			b := c.grid.bucket((res - e + grad*f.step[i]) * inv)
 			if b == s.idx[i] {
 				continue
 			}
-			e := x - scale*c.weights[b]
-			d := e - s.err[i]
-			s.idx[i], s.err[i] = b, e
+			changed = true
+			s.idx[i] = b
+			d := res - scale*c.weights[b] - e
 			for j := range proj {
 				proj[j] += f.strength[j] * u[j] * d
 			}
+		}
+		if !changed {
+			return
 		}
 	}
 }
