@@ -16,6 +16,9 @@ import (
 	"github.com/golbert/golbert/encoder/checkpoint"
 )
 
+// punctuation is Python's string.punctuation.
+const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
 // tinyVocab is a vocabulary in which every word of the tests is one token.
 var tinyVocab = append(append([]string{"[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"},
 	strings.Split(punctuation, "")...),

@@ -3,6 +3,8 @@ package encoder
 import (
 	"errors"
 	"fmt"
+
+	"github.com/golbert/golbert/encoder/checkpoint"
 )
 
 // Toggle overrides a yes-or-no setting of a checkpoint.
@@ -70,9 +72,6 @@ type settings struct{ query, doc side }
 // minTokens is the least length that leaves room for CLS, a marker, one token and SEP.
 const minTokens = 4
 
-// punctuation is Python's string.punctuation, the default skiplist of ColBERT.
-const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-
 // resolve lays the options over the checkpoint's own settings.
 func (w *weights) resolve(o *Options) (settings, error) {
 	r := &w.ckpt.Retrieval
@@ -118,26 +117,18 @@ func (w *weights) resolve(o *Options) (settings, error) {
 	}
 	if s.query.expand = o.Expansion.or(r.Expansion); s.query.expand {
 		s.query.attend = o.AttendExpansion.or(r.AttendExpansion)
-		s.query.expansion = r.ExpansionID
-		if !r.Expansion {
-			id, ok := w.tok.MASK()
-			if !ok {
-				faults = append(faults, errors.New("option Expansion is On and the tokenizer has no mask token"))
-			}
-			s.query.expansion = id
+		if s.query.expansion = r.ExpansionID; r.ExpansionID < 0 {
+			faults = append(faults, errors.New("option Expansion is On and the checkpoint has no token for it"))
 		}
 	}
 	if o.Skiplist.or(len(r.Skiplist) > 0) {
-		s.doc.skip = make(map[int32]bool)
-		for _, id := range r.Skiplist {
-			s.doc.skip[id] = true
+		list := r.Skiplist
+		if len(list) == 0 {
+			list = checkpoint.StanfordSkiplist(w.tok)
 		}
-		if len(r.Skiplist) == 0 {
-			for _, c := range punctuation {
-				if id, ok := w.tok.ID(string(c)); ok {
-					s.doc.skip[id] = true
-				}
-			}
+		s.doc.skip = make(map[int32]bool, len(list))
+		for _, id := range list {
+			s.doc.skip[id] = true
 		}
 	}
 	if len(faults) > 0 {

@@ -30,32 +30,14 @@ type goldenCase struct {
 // openBackbone opens a folder with config.json and model.safetensors only.
 func openBackbone(t testing.TB, dir string) *checkpoint.Checkpoint {
 	t.Helper()
-	var j struct {
-		ModelType string  `json:"model_type"`
-		Vocab     int     `json:"vocab_size"`
-		Hidden    int     `json:"hidden_size"`
-		Layers    int     `json:"num_hidden_layers"`
-		Heads     int     `json:"num_attention_heads"`
-		FFN       int     `json:"intermediate_size"`
-		Act       string  `json:"hidden_act"`
-		Eps       float64 `json:"layer_norm_eps"`
-		Positions int     `json:"max_position_embeddings"`
-		Types     int     `json:"type_vocab_size"`
-	}
 	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &j))
+	config, err := checkpoint.ParseConfig("config.json", b)
+	require.NoError(t, err)
 	ts, err := checkpoint.OpenSafeTensors(filepath.Join(dir, "model.safetensors"))
 	require.NoError(t, err)
 	t.Cleanup(func() { ts.Close() })
-	return &checkpoint.Checkpoint{
-		Dir: dir,
-		Config: checkpoint.Config{
-			ModelType: j.ModelType, VocabSize: j.Vocab, HiddenSize: j.Hidden, NumLayers: j.Layers, NumHeads: j.Heads,
-			IntermediateSize: j.FFN, HiddenAct: j.Act, LayerNormEps: j.Eps, MaxPositions: j.Positions, TypeVocabSize: j.Types, Raw: b,
-		},
-		Tensors: ts,
-	}
+	return &checkpoint.Checkpoint{Dir: dir, Config: config, Tensors: ts}
 }
 
 // pack drops the padding of a golden case; keep lists the rows of the padded output that remain.
