@@ -118,10 +118,12 @@ func (c *Codebook) quantize(s *encodeScratch, x, cent []float32, code int) {
 	}
 }
 
-// inverseNorm returns 1/sqrt(sum), and 0 for sums of practically nothing (colbert-ai's floor of 1e-12 on
-// the norm).
+// minNorm is the norm from which on vectors are normalised, as in colbert-ai; shorter ones become zero.
+const minNorm = 1e-12
+
+// inverseNorm returns 1/sqrt(sum), and 0 for vectors of practically nothing.
 func inverseNorm(sum float64) float32 {
-	if sum <= 1e-24 {
+	if sum <= minNorm*minNorm {
 		return 0
 	}
 	return float32(1 / math.Sqrt(sum))
@@ -141,10 +143,9 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 	for i, code := range codes {
 		row := dst[i*d : (i+1)*d]
 		cent := c.centroids[int(code)*d : int(code)*d+d]
-		sum := c.decodeRow(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
-		inv := inverseNorm(sum)
-		for t := range row {
-			row[t] *= inv
+		c.decodeRow(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
+		if kernel.Normalize(row) <= minNorm {
+			clear(row)
 		}
 	}
 }
@@ -175,34 +176,43 @@ func encodeHalf(dst []byte, src []float32) {
 	}
 }
 
-// decodeRow writes c+sw to row and returns its squared norm.
-func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) float64 {
-	var sum float64
+// decodeRow writes c+sw to row.
+func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) {
+	cent = cent[:len(row)]
+	n := 0
 	switch c.nbits {
 	case 4:
-		for ; len(row) >= 2; row, cent, res = row[2:], cent[2:], res[1:] {
-			w := c.lut[int(res[0])*2:][:2]
-			a, b := cent[0]+s*w[0], cent[1]+s*w[1]
-			row[0], row[1] = a, b
-			sum += float64(a)*float64(a) + float64(b)*float64(b)
+		lut := c.lut[:512]
+		for _, b := range res[:len(row)/2] {
+			w, x, y := lut[int(b)*2:][:2:2], cent[n:n+2:n+2], row[n:n+2:n+2]
+			y[0] = x[0] + s*w[0]
+			y[1] = x[1] + s*w[1]
+			n += 2
 		}
 	case 2:
-		for ; len(row) >= 4; row, cent, res = row[4:], cent[4:], res[1:] {
-			w := c.lut[int(res[0])*4:][:4]
-			for t := range 4 {
-				a := cent[t] + s*w[t]
-				row[t] = a
-				sum += float64(a) * float64(a)
+		lut := c.lut[:1024]
+		for _, b := range res[:len(row)/4] {
+			w, x, y := lut[int(b)*4:][:4:4], cent[n:n+4:n+4], row[n:n+4:n+4]
+			y[0] = x[0] + s*w[0]
+			y[1] = x[1] + s*w[1]
+			y[2] = x[2] + s*w[2]
+			y[3] = x[3] + s*w[3]
+			n += 4
+		}
+	case 1:
+		lut := c.lut[:2048]
+		for _, b := range res[:len(row)/8] {
+			w, x, y := lut[int(b)*8:][:8:8], cent[n:n+8:n+8], row[n:n+8:n+8]
+			for t := range 8 {
+				y[t] = x[t] + s*w[t]
 			}
+			n += 8
 		}
 	}
 	per := 8 / c.nbits
-	for t := range row { // 1 and 8 bits, and what is left of the others
-		a := cent[t] + s*c.lut[int(res[t/per])*per+t%per]
-		row[t] = a
-		sum += float64(a) * float64(a)
+	for ; n < len(row); n++ { // 8 bits, and the dimensions that do not fill a byte
+		row[n] = cent[n] + s*c.lut[int(res[n/per])*per+n%per]
 	}
-	return sum
 }
 
 // cutGrid finds a residual's bucket in about one step: a uniform grid over the cutoffs' range gives a lower

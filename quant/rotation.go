@@ -89,11 +89,22 @@ func (r *rotation) invert(dst, x, tmp []float32) {
 // length must be a power of two.
 func hadamard(x []float32) {
 	n := len(x)
-	for h := 1; h < n; h *= 2 {
+	h := 1
+	if n >= 4 { // the two smallest steps in one, where slices of h would cost more than the sums
+		for i := 0; i+4 <= n; i += 4 {
+			y := x[i : i+4 : i+4]
+			a, b, c, d := y[0], y[1], y[2], y[3]
+			a, b = a+b, a-b
+			c, d = c+d, c-d
+			y[0], y[1], y[2], y[3] = a+c, b+d, a-c, b-d
+		}
+		h = 4
+	}
+	for ; h < n; h *= 2 {
 		for i := 0; i < n; i += 2 * h {
-			lo, hi := x[i:i+h], x[i+h:i+2*h]
-			for j, a := range lo {
-				b := hi[j]
+			lo, hi := x[i:i+h:i+h], x[i+h:i+2*h:i+2*h]
+			for j := range lo {
+				a, b := lo[j], hi[j]
 				lo[j], hi[j] = a+b, a-b
 			}
 		}
