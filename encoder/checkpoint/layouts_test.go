@@ -126,6 +126,18 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// TestAddedTokensFile: the older place of added tokens, without tokenizer_config.json.
+func TestAddedTokensFile(t *testing.T) {
+	c, err := Open(dirOf(t, with(plainFiles(), obj{"added_tokens.json": obj{"[D] ": 14, "[Q] ": 13}})))
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, 15, c.Tokenizer.VocabSize())
+	id, ok := c.Tokenizer.ID("[Q] ")
+	require.True(t, ok)
+	require.Equal(t, int32(13), id)
+	require.True(t, c.Tokenizer.LowerCases())
+}
+
 func stanfordFiles(meta any) obj {
 	return obj{
 		"config.json":       with(tinyConfig, obj{"architectures": []string{"HF_ColBERT"}}),

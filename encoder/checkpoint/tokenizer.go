@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -105,6 +106,14 @@ func readTokenizer(dir string) (*tokenizer.Tokenizer, tokenizerConfig, error) {
 	}
 	// Tokens that the vocabulary lacks are numbered in this order, so take that of their ids in the file.
 	ids := make(map[string]int, len(c.Added))
+	if c.Added == nil { // the older place of added tokens: {"token": id, ...}
+		if _, err := optional(readJSON(filepath.Join(dir, "added_tokens.json"), &ids)); err != nil {
+			return nil, c, err
+		}
+		for content := range ids {
+			o.Added = append(o.Added, tokenizer.AddedToken{Content: content, Normalized: true})
+		}
+	}
 	for id, a := range c.Added {
 		var n int
 		if _, err := fmt.Sscanf(id, "%d", &n); err != nil {
@@ -112,7 +121,9 @@ func readTokenizer(dir string) (*tokenizer.Tokenizer, tokenizerConfig, error) {
 		}
 		ids[a.Content] = n
 	}
-	slices.SortFunc(o.Added, func(a, b tokenizer.AddedToken) int { return ids[a.Content] - ids[b.Content] })
+	slices.SortFunc(o.Added, func(a, b tokenizer.AddedToken) int {
+		return cmp.Or(cmp.Compare(ids[a.Content], ids[b.Content]), cmp.Compare(a.Content, b.Content))
+	})
 	t, err := tokenizer.FromVocab(b, o)
 	if err != nil {
 		return nil, c, fmt.Errorf("checkpoint: %s: %w", path, err)

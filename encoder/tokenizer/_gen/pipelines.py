@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 r = random.Random(11)
 PIECES = ["a", "b", "c", "ab", "abc", "q", "d", "1", "é", "e", "中", "[", "]", "!", "##a", "##b", "##c", "##ab", "##e", "##1", "@@a", "@@b", "x y", "A", "B", "##B", "İ", "i", "▁", " ", "##[", "_"]
 NAMES = ["[Q] ", "[D]", "<m>", "ab", "AB", "É", " x", "x ", "a b", "[Q", "_", "ca", "\tz", "b", "中", "é"]
-WORDS = ["ab", "AB", "abc", "É", "é", "e\u0301", " ", "  ", "\t", "\n", "\u3000", "[Q] ", "[Q]", "[D]", "<m>", "<M>", "[CLS]", "[SEP]", "[UNK]", "x", " x", "x ", "x y", "a b", "!", "中", "_", "1", "İ", "zzz", "ca", "\tz", "\u0301", "aaaaaaaaaaaa", "\0", "b", "-"]
+WORDS = ["\ua953", "\u3099", "\u302e", "\u0345", "\x0b", "\u0f77", "각", "ab", "AB", "abc", "É", "é", "e\u0301", " ", "  ", "\t", "\n", "\u3000", "[Q] ", "[Q]", "[D]", "<m>", "<M>", "[CLS]", "[SEP]", "[UNK]", "x", " x", "x ", "x y", "a b", "!", "中", "_", "1", "İ", "zzz", "ca", "\tz", "\u0301", "aaaaaaaaaaaa", "\0", "b", "-"]
 
 out = []
 for _ in range(50):
@@ -36,7 +36,7 @@ for _ in range(50):
             single=r.choice(["[CLS] $A [SEP]", "[CLS] [CLS] $A", "$A [SEP]", "$A", "[CLS]:1 $A:1 [SEP]:1"]),
             pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
     cases = []
-    for _ in range(12):
+    for _ in range(14):
         text = "".join(r.choice(WORDS) for _ in range(r.randint(0, 9)))
         t.encode_special_tokens = False
         e = t.encode(text)
