@@ -80,7 +80,7 @@ type adder struct {
 	batch    []incoming // not yet coded; their rows lie end to end in vec
 	vec      []float32
 	rows     int
-	rotated  []float32
+	rotated  []float32 // one row
 	spool    *spool
 	early    map[[16]byte]struct{}
 	docs     int // accepted
@@ -296,17 +296,12 @@ func (a *adder) code() error {
 			}
 		}
 	}
-	if cap(a.rotated) < len(a.vec) {
-		a.rotated = make([]float32, len(a.vec))
-	}
-	a.rotated = a.rotated[:len(a.vec)]
-	a.cb.Rotate(a.rotated, a.vec, a.rows)
 	at, rb := 0, a.cb.RowBytes()
 	for i := range a.batch {
 		d := &a.batch[i]
 		to := at + d.rows
 		codes := enc.Codes[at:to]
-		if err := a.append(d, codes, enc.Residuals[at*rb:to*rb], enc.InvNorms[at:to], a.residual(a.rotated[at*dim:to*dim], codes)); err != nil {
+		if err := a.append(d, codes, enc.Residuals[at*rb:to*rb], enc.InvNorms[at:to], a.residual(a.vec[at*dim:to*dim], codes)); err != nil {
 			return err
 		}
 		at = to
@@ -320,13 +315,21 @@ func (a *adder) code() error {
 	return nil
 }
 
-// residual sums the norms of what the centroids leave over of rotated rows.
+// residualSample is the share of a document's tokens whose residuals are measured: one in so many.
+const residualSample = 8
+
+// residual gives the mean norm of what the centroids leave over of a document's rows, times their number.
 func (a *adder) residual(rows []float32, codes []uint32) float64 {
-	dim, cent, sum := a.cb.Dim(), a.cb.Centroids(), 0.0
-	for i, c := range codes {
-		sum += distance(rows[i*dim:(i+1)*dim], cent[int(c)*dim:(int(c)+1)*dim])
+	dim, cent, sum, n := a.cb.Dim(), a.cb.Centroids(), 0.0, 0
+	if len(a.rotated) < dim {
+		a.rotated = make([]float32, dim)
 	}
-	return sum
+	for i := 0; i < len(codes); i += residualSample {
+		a.cb.Rotate(a.rotated, rows[i*dim:(i+1)*dim], 1)
+		sum += distance(a.rotated[:dim], cent[int(codes[i])*dim:(int(codes[i])+1)*dim])
+		n++
+	}
+	return sum / float64(max(n, 1)) * float64(len(codes))
 }
 
 // append puts a coded document into the segment under construction, after the one that it replaces has
