@@ -70,7 +70,7 @@ func TestFocusLowersQueryError(t *testing.T) {
 			}
 		}
 		require.Less(t, errs[1], map[int]float64{1: 0.7, 2: 0.6, 4: 0.6}[nbits]*errs[0], "%d bits", nbits)
-		require.Less(t, 1-cos[1], 1.6*(1-cos[0]), "%d bits", nbits)
+		require.Less(t, 1-cos[1], 2*(1-cos[0]), "%d bits", nbits)
 	}
 }
 
