@@ -12,6 +12,9 @@ PIECES = ["a", "b", "c", "ab", "abc", "q", "d", "1", "é", "e", "中", "[", "]",
 NAMES = ["[Q] ", "[D]", "<m>", "ab", "AB", "É", " x", "x ", "a b", "[Q", "_", "ca", "\tz", "b", "中", "é"]
 WORDS = ["\ua953", "\u3099", "\u302e", "\u0345", "\x0b", "\u0f77", "각", "ab", "AB", "abc", "É", "é", "e\u0301", " ", "  ", "\t", "\n", "\u3000", "[Q] ", "[Q]", "[D]", "<m>", "<M>", "[CLS]", "[SEP]", "[UNK]", "x", " x", "x ", "x y", "a b", "!", "中", "_", "1", "İ", "zzz", "ca", "\tz", "\u0301", "aaaaaaaaaaaa", "\0", "b", "-"]
 
+# Marks that canonical ordering moves, with a character between them that is dropped before.
+MOVED = ["\ua953\0\u3099t", "b\u0345\x0b\u302e/\u1b44\u200b\u302e\u0301q"]
+
 out = []
 for _ in range(50):
     vocab = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}
@@ -36,8 +39,7 @@ for _ in range(50):
             single=r.choice(["[CLS] $A [SEP]", "[CLS] [CLS] $A", "$A [SEP]", "$A", "[CLS]:1 $A:1 [SEP]:1"]),
             pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
     cases = []
-    for _ in range(14):
-        text = "".join(r.choice(WORDS) for _ in range(r.randint(0, 9)))
+    for text in MOVED + ["".join(r.choice(WORDS) for _ in range(r.randint(0, 9))) for _ in range(13)]:
         t.encode_special_tokens = False
         e = t.encode(text)
         n = r.randint(t.num_special_tokens_to_add(False) + 1, 8)
