@@ -1,0 +1,64 @@
+package quant
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// InvNorms appends to dst what Encode gives as InvNorms for codes and residuals that were coded before: 1/|v|
+// per vector, where v is what it decodes to before it is scaled to unit length; 0 where v vanishes, and 1 with
+// 16 bits. It panics as Decode does when a code is not below K or residuals are too short.
+func (c *Codebook) InvNorms(dst []float32, codes []uint32, residuals []byte) []float32 {
+	if c.nbits == 16 {
+		for range codes {
+			dst = append(dst, 1)
+		}
+		return dst
+	}
+	d, rb, per := c.dim, c.RowBytes(), 8/c.nbits
+	for i, code := range codes {
+		cent := c.centroids[int(code)*d : int(code)*d+d]
+		res, scale, sum := residuals[i*rb:(i+1)*rb], c.Scale(code), 0.0
+		for t, x := range cent {
+			v := float64(x + scale*c.lut[int(res[t/per])*per+t%per])
+			sum += v * v
+		}
+		dst = append(dst, inverseNorm(sum))
+	}
+	return dst
+}
+
+// Levels returns the 2^nbits levels of least squared error for some residuals' values and the cutoffs between
+// them, for NewCodebook: nbits is 1, 2, 4 or 8. values are sorted in place. Errors wrap ErrOption, ErrEmpty or
+// maxsim.ErrNotFinite.
+func Levels(values []float32, nbits int) (cutoffs, weights []float32, err error) {
+	if err := checkBits(nbits); err != nil || nbits == 16 {
+		return nil, nil, fmt.Errorf("quant: levels for %d bits: %w", nbits, ErrOption)
+	}
+	if len(values) == 0 {
+		return nil, nil, fmt.Errorf("quant: levels: %w", ErrEmpty)
+	}
+	for i, v := range values {
+		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
+			return nil, nil, fmt.Errorf("quant: levels: value %d is %v: %w", i, v, maxsim.ErrNotFinite)
+		}
+	}
+	cutoffs, weights = lloydMax(values, nbits)
+	return cutoffs, weights, nil
+}
+
+// RoundHalf returns values rounded to the nearest that float16 represents, and the largest absolute change.
+// Values beyond float16's range become infinities.
+func RoundHalf(values []float32) (rounded []float32, worst float32) {
+	rounded = make([]float32, len(values))
+	half := make([]uint16, len(values))
+	kernel.F32ToF16(half, values)
+	kernel.F16ToF32(rounded, half)
+	for i, v := range rounded {
+		worst = max(worst, float32(math.Abs(float64(v)-float64(values[i]))))
+	}
+	return rounded, worst
+}

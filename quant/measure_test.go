@@ -1,0 +1,251 @@
+package quant
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
+	"github.com/stretchr/testify/require"
+)
+
+// workload is a collection in the layout of the peers' benchmarks: d128/docs.f16.npy, doclens.i32.npy and
+// d128/queries.f16.npy (queries x 32 x 128). TestMeasure reads it from GOLBERT_WORKLOAD.
+type workload struct {
+	docs    maxsim.Matrix
+	off     []int
+	queries []maxsim.Matrix // judged
+	others  maxsim.Matrix   // the other queries' vectors, to learn from
+}
+
+func readWorkload(t *testing.T, dir string, judged int) workload {
+	read := func(name string) (shape []int, b []byte) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		n := 10 + int(binary.LittleEndian.Uint16(b[8:]))
+		_, s, _ := strings.Cut(string(b[10:n]), "'shape': (")
+		s, _, _ = strings.Cut(s, ")")
+		for v := range strings.SplitSeq(s, ",") {
+			if v = strings.TrimSpace(v); v != "" {
+				d, err := strconv.Atoi(v)
+				require.NoError(t, err)
+				shape = append(shape, d)
+			}
+		}
+		return shape, b[n:]
+	}
+	unit := func(b []byte, rows, dim int) maxsim.Matrix {
+		m := maxsim.New(rows, dim)
+		decodeHalf(m.Data, b)
+		m.Normalize()
+		return m
+	}
+	shape, b := read("d128/docs.f16.npy")
+	w := workload{docs: unit(b, shape[0], shape[1]), off: []int{0}}
+	_, b = read("doclens.i32.npy")
+	for ; len(b) > 0; b = b[4:] {
+		w.off = append(w.off, w.off[len(w.off)-1]+int(binary.LittleEndian.Uint32(b)))
+	}
+	shape, b = read("d128/queries.f16.npy")
+	all := unit(b, shape[0]*shape[1], shape[2])
+	next := 0
+	w.others.Dim = all.Dim
+	for i := range shape[0] {
+		q := all.Slice(i*shape[1], (i+1)*shape[1])
+		if i == next*(shape[0]-1)/(judged-1) {
+			w.queries = append(w.queries, q)
+			next++
+		} else {
+			w.others.Data = append(w.others.Data, q.Data...)
+			w.others.Rows += q.Rows
+		}
+	}
+	return w
+}
+
+// scores are exact MaxSim scores, queries x documents, of vectors that decode supplies.
+func (w workload) scores(t *testing.T, rotate func(dst, src []float32, rows int), decode func(dst []float32, from, to int)) [][]float32 {
+	qs := make([]*kernel.Query, len(w.queries))
+	out := make([][]float32, len(qs))
+	for i, q := range w.queries {
+		v := q.Clone()
+		rotate(v.Data, v.Data, v.Rows)
+		qs[i] = kernel.NewQuery(v.Data, v.Rows, v.Dim)
+		out[i] = make([]float32, len(w.off)-1)
+	}
+	require.NoError(t, parallel(context.Background(), len(w.off)-1, 16, 0, func() func(i, j int) {
+		var buf []float32
+		return func(i, j int) {
+			for d := i; d < j; d++ {
+				n := w.off[d+1] - w.off[d]
+				buf = slices.Grow(buf[:0], n*w.docs.Dim)[:n*w.docs.Dim]
+				decode(buf, w.off[d], w.off[d+1])
+				for k, q := range qs {
+					out[k][d] = q.MaxSim(buf, n)
+				}
+			}
+		}
+	}))
+	return out
+}
+
+func (w workload) exact(t *testing.T) [][]float32 {
+	return w.scores(t, func(dst, src []float32, rows int) {}, func(dst []float32, from, to int) {
+		copy(dst, w.docs.Slice(from, to).Data)
+	})
+}
+
+func ranked(s []float32, n int) []int {
+	ids := make([]int, len(s))
+	for i := range ids {
+		ids[i] = i
+	}
+	slices.SortStableFunc(ids, func(a, b int) int {
+		switch {
+		case s[a] > s[b]:
+			return -1
+		case s[a] < s[b]:
+			return 1
+		}
+		return 0
+	})
+	return ids[:n]
+}
+
+func recallAt(got, want [][]float32, n int) float64 {
+	found := 0
+	for i := range got {
+		in := map[int]bool{}
+		for _, d := range ranked(want[i], n) {
+			in[d] = true
+		}
+		for _, d := range ranked(got[i], n) {
+			if in[d] {
+				found++
+			}
+		}
+	}
+	return float64(found) / float64(n*len(got))
+}
+
+// report encodes all of w with c and prints a row of the table.
+func (w workload) report(t *testing.T, name string, c *Codebook, truth [][]float32) {
+	start := time.Now()
+	enc, err := c.Encode(context.Background(), w.docs, 0)
+	require.NoError(t, err)
+	took := time.Since(start)
+	got := w.scores(t, c.Rotate, func(dst []float32, from, to int) {
+		rb := c.RowBytes()
+		c.Decode(dst, enc.Codes[from:to], enc.Residuals[from*rb:to*rb])
+	})
+	var cos, std float64
+	n := 0
+	v := make([]float32, c.dim)
+	for i := 0; i < w.docs.Rows; i += 37 {
+		rb := c.RowBytes()
+		c.Decode(v, enc.Codes[i:i+1], enc.Residuals[i*rb:(i+1)*rb])
+		c.Unrotate(v, v, 1)
+		cos += dot(v, w.docs.Row(i))
+		n++
+	}
+	for i := range got {
+		var sum, sq float64
+		for d := range got[i] {
+			e := float64(got[i][d] - truth[i][d])
+			sum += e
+			sq += e * e
+		}
+		m := sum / float64(len(got[i]))
+		std += math.Sqrt(sq/float64(len(got[i]))-m*m) / float64(len(got))
+	}
+	fmt.Printf("%-44s cosine %.5f  score error %.4f  recall@10 %.4f  recall@100 %.4f  (%.0f s)\n",
+		name, cos/float64(n), std, recallAt(got, truth, 10), recallAt(got, truth, 100), took.Seconds())
+}
+
+// TestMeasure prints the table of ARCHITECTURE.md: what each part of the codec brings, over an exhaustive
+// search of the decoded vectors. It runs for minutes and only when GOLBERT_WORKLOAD names a workload.
+func TestMeasure(t *testing.T) {
+	dir := os.Getenv("GOLBERT_WORKLOAD")
+	if dir == "" {
+		t.Skip("set GOLBERT_WORKLOAD to a workload of the peers' benchmarks")
+	}
+	ctx := context.Background()
+	w := readWorkload(t, dir, 150)
+	truth := w.exact(t)
+	k := NumCentroids(uint64(w.docs.Rows))
+	start := time.Now()
+	km, err := cluster(ctx, w.docs.Data, w.docs.Rows, w.docs.Dim, k, &KMeansOptions{})
+	require.NoError(t, err)
+	fmt.Printf("%d documents, %d vectors, %d centroids in %.0f s\n", len(w.off)-1, w.docs.Rows, k, time.Since(start).Seconds())
+	rot := newRotation(w.docs.Dim, 1)
+	for _, nbits := range []int{1, 2, 4, 8} {
+		for _, v := range []struct {
+			name                              string
+			quantiles, rotated, scaled, focus bool
+		}{
+			{name: "quantiles (the peers' levels)", quantiles: true},
+			{name: "quantiles, rotation", quantiles: true, rotated: true},
+			{name: "Lloyd-Max"},
+			{name: "Lloyd-Max, rotation", rotated: true},
+			{name: "Lloyd-Max, rotation, scales", rotated: true, scaled: true},
+			{name: "Lloyd-Max, directions", focus: true},
+			{name: "Lloyd-Max, scales, directions", scaled: true, focus: true},
+			{name: "Lloyd-Max, rotation, scales, directions", rotated: true, scaled: true, focus: true},
+		} {
+			if nbits == 8 && v.quantiles {
+				continue
+			}
+			c := &Codebook{dim: w.docs.Dim, nbits: nbits, centroids: slices.Clone(km.cent)}
+			if v.rotated {
+				c.kind, c.seed, c.rot = rotationHadamard, 1, rot
+				c.Rotate(c.centroids, c.centroids, k)
+			}
+			c.centroids = roundHalf(c.centroids)
+			if v.scaled {
+				c.scales = km.scales()
+			}
+			r := rng{3}
+			if v.focus {
+				c.focus = newFocus(c, &r, w.others)
+			}
+			_, held := split(&r, w.docs, 20000)
+			require.NoError(t, rotateAll(ctx, c, held, 0))
+			require.NoError(t, c.fitLevels(ctx, held, 0))
+			if v.quantiles {
+				c.cutoffs, c.weights = quantileLevels(t, c, held)
+			}
+			require.NoError(t, c.init())
+			w.report(t, fmt.Sprintf("%d bits, %s", nbits, v.name), c, truth)
+		}
+	}
+}
+
+// quantileLevels are the peers': cutoffs and levels at the quantiles of the residuals.
+func quantileLevels(t *testing.T, c *Codebook, held maxsim.Matrix) (cutoffs, weights []float32) {
+	k := len(c.centroids) / c.dim
+	code := make([]uint32, held.Rows)
+	kernel.Pack(c.centroids, k, c.dim).ArgMax(code, nil, held.Data, c.dim, held.Rows)
+	for i := range held.Rows {
+		for j := range held.Row(i) {
+			held.Row(i)[j] -= c.centroids[int(code[i])*c.dim+j]
+		}
+	}
+	slices.Sort(held.Data)
+	n := 1 << c.nbits
+	for i := range n {
+		weights = append(weights, float32(quantile(held.Data, (float64(i)+0.5)/float64(n))))
+		if i > 0 {
+			cutoffs = append(cutoffs, float32(quantile(held.Data, float64(i)/float64(n))))
+		}
+	}
+	return cutoffs, weights
+}
