@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"math"
 	"math/rand/v2"
@@ -355,21 +354,4 @@ func listing(t testing.TB, dir string) []string {
 		}
 	}
 	return names
-}
-
-// copyDir copies an index directory.
-func copyDir(t testing.TB, from string) string {
-	t.Helper()
-	to := t.TempDir()
-	require.NoError(t, filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, filepath.Base(p)), b, 0o600)
-	}))
-	return to
 }

@@ -21,6 +21,7 @@ func TestModel(t *testing.T) {
 			o := &Options{
 				Dim: testDim, NBits: []int{1, 2, 4, 8, 16}[seed%5], Seed: seed, Normalize: NormPolicy(seed % 2 * 2),
 				AllowEmpty: seed%3 == 0, SegmentTokens: []int{0, 40, 150}[seed%3], fs: &hookFS{},
+				spoolMem: []int{0, 1, 3000}[seed%3],
 			}
 			if seed%4 == 3 {
 				o.Centroids = 5

@@ -79,8 +79,9 @@ type Options struct {
 	// Workers bounds the goroutines of one Add; 0 means GOMAXPROCS. It is not stored.
 	Workers int
 
-	fs      vfs.FS // tests inject faults here; nil means the operating system's files
-	maxDocs uint64 // tests lower it; 0 means maxDocuments
+	fs       vfs.FS // tests inject faults here; nil means the operating system's files
+	maxDocs  uint64 // tests lower it; 0 means maxDocuments
+	spoolMem int    // tests lower it; 0 means spoolMemory
 }
 
 // OpenOptions say how an existing index is opened. A nil pointer opens it for writing.
@@ -195,6 +196,9 @@ func (o *Options) complete() (*Options, error) {
 	}
 	if c.maxDocs == 0 {
 		c.maxDocs = maxDocuments
+	}
+	if c.spoolMem == 0 {
+		c.spoolMem = spoolMemory
 	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidOptions, errors.Join(faults...))

@@ -24,6 +24,7 @@ type spool struct {
 	fs     vfs.FS
 	path   string
 	dim    int
+	most   int    // what buf may hold
 	buf    []byte // not yet in the file
 	file   vfs.File
 	size   int64 // bytes in the file
@@ -32,7 +33,7 @@ type spool struct {
 }
 
 func newSpool(ix *Index) *spool {
-	return &spool{fs: ix.fs, path: filepath.Join(ix.dir, spoolName), dim: ix.opts.Dim}
+	return &spool{fs: ix.fs, path: filepath.Join(ix.dir, spoolName), dim: ix.opts.Dim, most: ix.opts.spoolMem}
 }
 
 // close removes the file.
@@ -69,7 +70,7 @@ func (s *spool) add(d *incoming) error {
 	s.buf = b
 	s.docs++
 	s.tokens += uint64(d.rows)
-	if len(s.buf) >= spoolMemory {
+	if len(s.buf) >= s.most {
 		return s.flush()
 	}
 	return nil
