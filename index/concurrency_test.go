@@ -429,3 +429,19 @@ func TestOrderOfCalls(t *testing.T) {
 		"remove MANIFEST-0000000000000002",
 	}, calls)
 }
+
+// TestCreateSyncsNewDirectories covers the names of all directories that Create makes.
+func TestCreateSyncsNewDirectories(t *testing.T) {
+	top := t.TempDir()
+	var synced []string
+	h := &hookFS{before: func(op, name string) error {
+		if op == "syncdir" {
+			synced = append(synced, name)
+		}
+		return nil
+	}}
+	ix, err := Create(context.Background(), filepath.Join(top, "a", "b", "ix"), &Options{Dim: 2, fs: h})
+	require.NoError(t, err)
+	require.NoError(t, ix.Close())
+	require.Equal(t, []string{"ix", "b", "a", filepath.Base(top)}, synced)
+}

@@ -48,7 +48,14 @@ func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
 	if err := vacant(dir, names); err != nil {
 		return nil, err
 	}
+	var above []string // directories that get a new entry
 	if fresh {
+		for p := filepath.Clean(dir); ; p = filepath.Dir(p) {
+			above = append(above, filepath.Dir(p))
+			if _, err := opts.fs.List(filepath.Dir(p)); err == nil || filepath.Dir(p) == p {
+				break
+			}
+		}
 		if err := opts.fs.Mkdir(dir); err != nil {
 			return nil, fmt.Errorf("index: %w", err)
 		}
@@ -83,8 +90,8 @@ func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
 		return nil, err
 	}
 	// The directory itself must outlive a power cut, too.
-	if fresh {
-		if err := opts.fs.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+	for _, p := range above {
+		if err := opts.fs.SyncDir(p); err != nil {
 			st.release()
 			return nil, fmt.Errorf("index: sync: %w", err)
 		}
