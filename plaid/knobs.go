@@ -37,13 +37,13 @@ type knobs struct {
 	workers          int
 }
 
-// defaultNDocs is the shortlist's length for k hits out of n documents. On vectors of a model that was not
-// trained for late interaction, where centroids say least, about 1,000 decoded documents out of 20,000
-// reach .97 of exhaustive recall@10; the need grows with the square root of the collection at most.
+// defaultNDocs is the shortlist's length for k hits out of n documents. On 12,000 real passages, with
+// vectors of a model that was not trained for late interaction (so that centroids say little), 990 documents
+// hold .98 of the exhaustive top 10 and 3,100 hold .985 of the top 100. The need grows about with the square
+// roots of k and n.
 func defaultNDocs(k, n int) int {
-	grown := 1024 * math.Sqrt(float64(n)/20000)
-	d := int(min(max(grown, 512), 8192))
-	return max(d, saturatingMul(k, 8))
+	d := 400 * math.Sqrt(float64(k)) * math.Sqrt(float64(n)/20000)
+	return max(int(min(max(d, 256), 1<<16)), saturatingMul(k, 4))
 }
 
 // defaultNProbe follows PLAID's own table (section 5.1 of the paper: 1, 2, 4 for k = 10, 100, 1000),
