@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/golbert/golbert/colbert/maxsim"
-	"github.com/golbert/golbert/internal/kernel"
 )
 
 // Limits of a codebook; files beyond them are refused.
@@ -25,6 +24,8 @@ type Codebook struct {
 	cutoffs       []float32 // 2^nbits - 1, ascending; none for float16 rows
 	weights       []float32 // 2^nbits, ascending
 	scales        []float32 // k, or nil: all 1
+	groups        []uint32  // sizes of the groups of centroids, or nil: none
+	probes        int       // groups that assignment looks into
 	focus         *focus    // nil: all directions weigh alike
 	kind          rotationKind
 	seed          uint64
@@ -36,8 +37,8 @@ type Codebook struct {
 	invScale []float32 // 1/scales
 	grid     cutGrid
 
-	packOnce sync.Once
-	packed   *kernel.Packed // centroids for assignment; only encoding needs it
+	assignOnce sync.Once
+	assign     *assigner // only encoding needs it
 
 	idOnce sync.Once
 	id     string
@@ -203,6 +204,10 @@ func (c *Codebook) TrainTokens() uint64 { return c.trainTokens }
 // residuals of new vectors tell whether the codebook still fits; 0 for codebooks not made by Train.
 func (c *Codebook) MeanResidual() float32 { return c.meanResidual }
 
+// Groups returns the sizes of the groups that the centroids form, neighbours in space: the first group has
+// the first so many centroids, and so on. nil when they are not grouped. Read-only.
+func (c *Codebook) Groups() []uint32 { return c.groups }
+
 // Rotated says whether codec space differs from the input space.
 func (c *Codebook) Rotated() bool { return c.rot != nil }
 
@@ -244,8 +249,8 @@ func (c *Codebook) rotateWith(dst, src []float32, rows int, f func(r *rotation, 
 	}
 }
 
-// packedCentroids returns the centroids in the layout of the assignment kernel, made at first use.
-func (c *Codebook) packedCentroids() *kernel.Packed {
-	c.packOnce.Do(func() { c.packed = kernel.Pack(c.centroids, c.k, c.dim) })
-	return c.packed
+// assigner returns the search for nearest centroids, made at first use.
+func (c *Codebook) assigner() *assigner {
+	c.assignOnce.Do(func() { c.assign = newAssigner(c.centroids, c.dim, c.groups, c.probes) })
+	return c.assign
 }

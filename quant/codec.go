@@ -29,7 +29,7 @@ type Encoded struct {
 
 // encodeBlock is how many vectors one step of Encode handles; it bounds scratch and the latency of
 // cancellation.
-const encodeBlock = 128
+const encodeBlock = assignBlock
 
 // Encode codes the vectors of m, which are in input space (not rotated), on at most workers goroutines (0:
 // GOMAXPROCS). The result does not depend on workers. A matrix without rows gives an empty result. Errors:
@@ -49,9 +49,9 @@ func (c *Codebook) Encode(ctx context.Context, m maxsim.Matrix, workers int) (En
 	if m.Rows == 0 {
 		return enc, ctx.Err()
 	}
-	c.packedCentroids()
+	c.assigner()
 	err := parallel(ctx, m.Rows, encodeBlock, workers, func() func(i, j int) {
-		s := newEncodeScratch(c)
+		s := newEncodeScratch(c, min(m.Rows, encodeBlock))
 		return func(i, j int) { c.encodeRows(&enc, m.Data, i, j, s) }
 	})
 	if err != nil {
@@ -61,6 +61,7 @@ func (c *Codebook) Encode(ctx context.Context, m maxsim.Matrix, workers int) (En
 }
 
 type encodeScratch struct {
+	assign assignScratch
 	rows   []float32
 	scores []float32
 	idx    []uint8
@@ -68,10 +69,10 @@ type encodeScratch struct {
 	proj   []float32
 }
 
-func newEncodeScratch(c *Codebook) *encodeScratch {
+func newEncodeScratch(c *Codebook, rows int) *encodeScratch {
 	return &encodeScratch{
-		rows:   make([]float32, encodeBlock*c.dim),
-		scores: make([]float32, encodeBlock),
+		rows:   make([]float32, rows*c.dim),
+		scores: make([]float32, rows),
 		idx:    make([]uint8, c.dim),
 		err:    make([]float32, c.dim),
 		proj:   make([]float32, c.focus.rank()),
@@ -82,7 +83,7 @@ func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeS
 	d, rb := c.dim, c.RowBytes()
 	x := s.rows[:(j-i)*d]
 	c.Rotate(x, data[i*d:j*d], j-i)
-	c.packedCentroids().ArgMax(enc.Codes[i:j], s.scores[:j-i], x, d, j-i)
+	c.assigner().assign(enc.Codes[i:j], s.scores[:j-i], x, &s.assign)
 	for r := range j - i {
 		row, out := x[r*d:(r+1)*d], enc.Residuals[(i+r)*rb:(i+r+1)*rb]
 		if c.nbits == 16 {

@@ -11,13 +11,14 @@ import (
 const (
 	fileMagic      = "GLBTCODE"
 	fileVersion    = 1
-	fileHeaderSize = 56
+	fileHeaderSize = 64
 
 	centroidsHalf  = 1
 	centroidsFloat = 2
 
 	flagScales = 1 << 0
 	flagFocus  = 1 << 1
+	flagGroups = 1 << 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -29,7 +30,7 @@ func (c *Codebook) MarshalBinary() ([]byte, error) {
 	if !isHalf(c.centroids) {
 		ctype, csize = centroidsFloat, 4
 	}
-	arrays := 4*(len(c.cutoffs)+len(c.weights)) + 2*len(c.scales) + 4*c.focus.rank()*(c.dim+1)
+	arrays := 4*(len(c.cutoffs)+len(c.weights)) + 2*len(c.scales) + 4*len(c.groups) + 4*c.focus.rank()*(c.dim+1)
 	b := make([]byte, fileHeaderSize+arrays+csize*len(c.centroids)+4)
 	copy(b, fileMagic)
 	le.PutUint32(b[8:], fileVersion)
@@ -44,15 +45,24 @@ func (c *Codebook) MarshalBinary() ([]byte, error) {
 	if c.focus != nil {
 		b[23] |= flagFocus
 	}
+	if c.groups != nil {
+		b[23] |= flagGroups
+	}
 	le.PutUint64(b[24:], c.seed)
 	le.PutUint64(b[32:], c.trainTokens)
 	le.PutUint32(b[40:], math.Float32bits(c.meanResidual))
 	le.PutUint32(b[44:], uint32(c.focus.rank()))
+	le.PutUint32(b[48:], uint32(len(c.groups)))
+	le.PutUint32(b[52:], uint32(c.probes))
 	p := b[fileHeaderSize:]
 	p = p[putFloats(p, c.cutoffs):]
 	p = p[putFloats(p, c.weights):]
 	encodeHalf(p, c.scales)
 	p = p[2*len(c.scales):]
+	for i, n := range c.groups {
+		le.PutUint32(p[4*i:], n)
+	}
+	p = p[4*len(c.groups):]
 	if c.focus != nil {
 		p = p[putFloats(p, c.focus.dirs):]
 		p = p[putFloats(p, c.focus.strength):]
@@ -109,7 +119,8 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	if v := le.Uint32(b[8:]); v != fileVersion {
 		return nil, &FormatError{Field: "version", Offset: 8, Want: fileVersion, Got: v, Err: ErrVersion}
 	}
-	dim, k, nbits, flags, rank := le.Uint32(b[12:]), le.Uint32(b[16:]), int(b[20]), b[23], le.Uint32(b[44:])
+	dim, k, nbits, flags := le.Uint32(b[12:]), le.Uint32(b[16:]), int(b[20]), b[23]
+	rank, groups, probes := le.Uint32(b[44:]), le.Uint32(b[48:]), le.Uint32(b[52:])
 	switch {
 	case dim < 1 || dim > MaxDim:
 		return nil, corrupt("dim", 12, fmt.Sprintf("1 to %d", MaxDim), dim)
@@ -121,8 +132,12 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 		return nil, corrupt("rotation", 21, "0 or 1", b[21])
 	case b[22] != centroidsHalf && b[22] != centroidsFloat:
 		return nil, corrupt("centroid type", 22, "1 or 2", b[22])
-	case flags&^(flagScales|flagFocus) != 0 || nbits == 16 && flags != 0:
-		return nil, corrupt("flags", 23, "0 to 3, with 16 bits 0", flags)
+	case flags&^(flagScales|flagFocus|flagGroups) != 0 || nbits == 16 && flags&^flagGroups != 0:
+		return nil, corrupt("flags", 23, "0 to 7, with 16 bits 0 or 4", flags)
+	case groups > k || (groups > 0) != (flags&flagGroups != 0):
+		return nil, corrupt("groups", 48, fmt.Sprintf("1 to %d with the flag, 0 without", k), groups)
+	case probes > groups || (probes > 0) != (groups > 0):
+		return nil, corrupt("probes", 52, fmt.Sprintf("1 to %d with groups, 0 without", groups), probes)
 	case rank > maxFocus || (rank > 0) != (flags&flagFocus != 0):
 		return nil, corrupt("directions", 44, fmt.Sprintf("1 to %d with the flag, 0 without", maxFocus), rank)
 	}
@@ -138,16 +153,16 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 		csize = 4
 	}
 	// At most 2^26 * 2^16 * 4 bytes and little more: no overflow.
-	if want := uint64(fileHeaderSize+4*(cuts+weights)+4) + 2*uint64(scales) + 4*uint64(rank)*uint64(dim+1) + uint64(k)*uint64(dim)*csize; want != uint64(len(b)) {
+	if want := uint64(fileHeaderSize+4*(cuts+weights)+4) + 2*uint64(scales) + 4*uint64(groups) + 4*uint64(rank)*uint64(dim+1) + uint64(k)*uint64(dim)*csize; want != uint64(len(b)) {
 		return nil, corrupt("file length", 0, want, len(b))
 	}
 	if sum, want := crc32.Checksum(b[:len(b)-4], castagnoli), le.Uint32(b[len(b)-4:]); sum != want {
 		return nil, corrupt("checksum", len(b)-4, fmt.Sprintf("%08x", want), fmt.Sprintf("%08x", sum))
 	}
 	// The checksum holds; what follows is wrong only in files made to be wrong.
-	for i, v := range b[48:fileHeaderSize] {
+	for i, v := range b[56:fileHeaderSize] {
 		if v != 0 {
-			return nil, corrupt("reserved", 48+i, 0, v)
+			return nil, corrupt("reserved", 56+i, 0, v)
 		}
 	}
 	c := &Codebook{
@@ -183,6 +198,22 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	c.cutoffs = next("cutoffs", cuts, 4)
 	c.weights = next("weights", weights, 4)
 	c.scales = next("scales", scales, 2)
+	if groups > 0 {
+		c.groups, c.probes = make([]uint32, groups), int(probes)
+		sum := uint64(0)
+		for i := range c.groups {
+			n := le.Uint32(b[off+4*i:])
+			if n == 0 {
+				return nil, corrupt("group sizes", off+4*i, "at least 1", n)
+			}
+			c.groups[i] = n
+			sum += uint64(n)
+		}
+		if sum != uint64(k) {
+			return nil, corrupt("group sizes", off, fmt.Sprintf("a sum of %d", k), sum)
+		}
+		off += 4 * len(c.groups)
+	}
 	if rank > 0 {
 		c.focus = &focus{dim: c.dim, dirs: next("directions", int(rank*dim), 4), strength: next("strengths", int(rank), 4)}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func sampleBooks(t testing.TB) map[string]*Codebook {
-	m := clustered(1, 400, 24, 12, 0.5)
+	m := clustered(1, 1500, 8, 12, 0.5)
 	books := map[string]*Codebook{}
 	for name, o := range map[string]*TrainOptions{
 		"1 bit":       {NBits: 1, Centroids: 5},
@@ -22,7 +22,8 @@ func sampleBooks(t testing.TB) map[string]*Codebook {
 		"no rotation": {NBits: 4, Centroids: 7, NoRotation: true},
 		"8 bits":      {NBits: 8, Centroids: 3},
 		"16 bits":     {NBits: 16, Centroids: 4},
-		"directions":  {NBits: 2, Centroids: 6, Queries: clustered(9, 200, 24, 1, 0.5)},
+		"groups":      {NBits: 1, Centroids: 1100},
+		"directions":  {NBits: 2, Centroids: 6, Queries: clustered(9, 200, 8, 1, 0.5)},
 	} {
 		b, err := Train(context.Background(), m, o)
 		require.NoError(t, err)
@@ -100,7 +101,7 @@ func TestParseRefusesHostileFiles(t *testing.T) {
 	}{
 		{"dim 0", "2 bits", func(b []byte) { le.PutUint32(b[12:], 0) }, "dim", 12},
 		{"dim huge", "2 bits", func(b []byte) { le.PutUint32(b[12:], math.MaxUint32) }, "dim", 12},
-		{"other dim", "2 bits", func(b []byte) { le.PutUint32(b[12:], 25) }, "file length", 0},
+		{"other dim", "2 bits", func(b []byte) { le.PutUint32(b[12:], 9) }, "file length", 0},
 		{"no centroids", "2 bits", func(b []byte) { le.PutUint32(b[16:], 0) }, "centroids", 16},
 		{"huge centroids", "2 bits", func(b []byte) { le.PutUint32(b[16:], 1<<31) }, "centroids", 16},
 		{"many centroids", "2 bits", func(b []byte) { le.PutUint32(b[16:], 1<<26) }, "file length", 0},
@@ -115,13 +116,19 @@ func TestParseRefusesHostileFiles(t *testing.T) {
 		{"directions without the flag", "2 bits", func(b []byte) { b[44] = 1 }, "directions", 44},
 		{"flag without directions", "2 bits", func(b []byte) { b[23] |= 2 }, "directions", 44},
 		{"many directions", "directions", func(b []byte) { b[46] = 1 }, "directions", 44},
-		{"NaN direction", "directions", func(b []byte) { le.PutUint32(b[100:], f32(math.NaN())) }, "directions", 100},
-		{"reserved", "2 bits", func(b []byte) { b[50] = 1 }, "reserved", 50},
-		{"NaN cutoff", "2 bits", func(b []byte) { le.PutUint32(b[60:], f32(math.NaN())) }, "cutoffs", 60},
-		{"descending cutoffs", "2 bits", func(b []byte) { le.PutUint32(b[56:], f32(1e9)) }, "cutoffs", 60},
-		{"infinite weight", "2 bits", func(b []byte) { le.PutUint32(b[68:], f32(math.Inf(1))) }, "weights", 68},
-		{"NaN scale", "2 bits", func(b []byte) { le.PutUint16(b[84:], 0x7e00) }, "scales", 84},
-		{"negative scale", "2 bits", func(b []byte) { le.PutUint16(b[86:], 0xbc00) }, "scales", 86},
+		{"NaN direction", "directions", func(b []byte) { le.PutUint32(b[108:], f32(math.NaN())) }, "directions", 108},
+		{"groups without the flag", "2 bits", func(b []byte) { b[48] = 1 }, "groups", 48},
+		{"more groups than centroids", "groups", func(b []byte) { le.PutUint32(b[48:], 1101) }, "groups", 48},
+		{"no probes", "groups", func(b []byte) { le.PutUint32(b[52:], 0) }, "probes", 52},
+		{"more probes than groups", "groups", func(b []byte) { le.PutUint32(b[52:], 99) }, "probes", 52},
+		{"an empty group", "groups", func(b []byte) { clear(b[64+12+2200+4:][:4]) }, "group sizes", 64 + 12 + 2200 + 4},
+		{"groups of too many", "groups", func(b []byte) { b[64+12+2200+2] = 1 }, "group sizes", 64 + 12 + 2200},
+		{"reserved", "2 bits", func(b []byte) { b[57] = 1 }, "reserved", 57},
+		{"NaN cutoff", "2 bits", func(b []byte) { le.PutUint32(b[68:], f32(math.NaN())) }, "cutoffs", 68},
+		{"descending cutoffs", "2 bits", func(b []byte) { le.PutUint32(b[64:], f32(1e9)) }, "cutoffs", 68},
+		{"infinite weight", "2 bits", func(b []byte) { le.PutUint32(b[76:], f32(math.Inf(1))) }, "weights", 76},
+		{"NaN scale", "2 bits", func(b []byte) { le.PutUint16(b[92:], 0x7e00) }, "scales", 92},
+		{"negative scale", "2 bits", func(b []byte) { le.PutUint16(b[94:], 0xbc00) }, "scales", 94},
 		{"infinite centroid", "2 bits", func(b []byte) { le.PutUint16(b[len(b)-6:], 0x7c00) }, "centroids", -6},
 		{"float32 centroids that are halves", "float32 centroids", func(b []byte) { clear(b[len(b)-16 : len(b)-4]) }, "centroid type", 22},
 	} {

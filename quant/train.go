@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/golbert/golbert/colbert/maxsim"
-	"github.com/golbert/golbert/internal/kernel"
 )
 
 // TrainOptions sets what Train makes. The zero value is a good default: 4 bits, centroids by NumCentroids,
@@ -126,7 +125,10 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 	if err != nil {
 		return nil, fmt.Errorf("quant: train: %w", err)
 	}
-	c.centroids = roundHalf(km.cent)
+	c.centroids, c.groups = roundHalf(km.cent), km.sizes
+	if c.groups != nil {
+		c.probes = min(groupProbes, len(c.groups))
+	}
 	if c.nbits < 16 {
 		c.scales = km.scales()
 		if o.Queries.Rows > 0 {
@@ -143,31 +145,6 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 		return nil, err
 	}
 	return c, nil
-}
-
-// scales returns a scale per centroid, about 1 in the mean: the root mean square of its vectors' residuals
-// over that of all. Few vectors say little about their centroid, so the mean of all counts as a few more.
-// nil means that there are no residuals.
-func (m *kmeans) scales() []float32 {
-	const prior = 4
-	var total float64
-	for _, s := range m.spread {
-		total += s
-	}
-	mean := total / float64(m.n)
-	if mean < 1e-12 {
-		return nil
-	}
-	out := make([]float32, m.k)
-	for c := range out {
-		n := float64(m.start[c+1] - m.start[c])
-		s := mean
-		if n >= 1 {
-			s = (m.spread[c] + prior*mean) / (n - 1 + prior)
-		}
-		out[c] = float32(math.Sqrt(s / mean))
-	}
-	return roundHalf(out)
 }
 
 // heldOut returns how many of n vectors to keep from k-means with k clusters: a twentieth, or a quarter of
@@ -219,15 +196,8 @@ func roundHalf(v []float32) []float32 {
 // fitLevels sets the cutoffs, the levels and the mean residual from vectors in codec space.
 func (c *Codebook) fitLevels(ctx context.Context, m maxsim.Matrix, workers int) error {
 	d := m.Dim
-	k := len(c.centroids) / d
 	code, score := make([]uint32, m.Rows), make([]float32, m.Rows)
-	packed := kernel.Pack(c.centroids, k, d)
-	err := parallel(ctx, m.Rows, assignBlock, workers, func() func(i, j int) {
-		return func(i, j int) {
-			packed.ArgMax(code[i:j], score[i:j], m.Data[i*d:j*d], d, j-i)
-		}
-	})
-	if err != nil {
+	if err := c.assigner().run(ctx, code, score, m.Data, workers); err != nil {
 		return err
 	}
 	step := max(1, (m.Rows*d+maxLevelValues-1)/maxLevelValues) // every step-th row gives its values
