@@ -23,13 +23,14 @@ type flatSegment struct {
 	at        []int // first token of each document
 	codes     []uint32
 	residuals []byte
+	invNorms  []float32
 	distinct  [][]uint32
 	postings  [][]uint32
 }
 
 const flatTopic = 32 // centroids per topic
 
-func newFlatSegment(t testing.TB, docs, centroids, dim, nbits int) *flatSegment {
+func newFlatSegment(t testing.TB, docs, tokens, centroids, dim, nbits int) *flatSegment {
 	r := rand.New(rand.NewPCG(1, uint64(docs)))
 	topics := max(centroids/flatTopic, 1)
 	cents := make([]float32, 0, centroids*dim)
@@ -64,7 +65,7 @@ func newFlatSegment(t testing.TB, docs, centroids, dim, nbits int) *flatSegment 
 		for i := range about {
 			about[i] = r.IntN(topics)
 		}
-		n := 60 + r.IntN(121)
+		n := tokens/2 + r.IntN(tokens+1)
 		for range n {
 			topic := about[r.IntN(len(about))]
 			if r.IntN(3) == 0 {
@@ -88,7 +89,25 @@ func newFlatSegment(t testing.TB, docs, centroids, dim, nbits int) *flatSegment 
 			s.residuals[i+j] = byte(x >> (8 * j))
 		}
 	}
+	s.setNorms()
 	return s
+}
+
+// setNorms derives the inverse norms, 1/|c+w|.
+func (s *flatSegment) setNorms() {
+	dim, rb, nbits := s.cb.Dim(), s.cb.RowBytes(), s.cb.NBits()
+	idx := make([]uint8, dim)
+	weights := s.cb.Weights()
+	for t, c := range s.codes {
+		quant.UnpackBits(idx, s.residuals[t*rb:(t+1)*rb], nbits)
+		cent := s.cb.Centroids()[int(c)*dim:][:dim]
+		sum := float32(0)
+		for j, b := range idx {
+			v := cent[j] + s.cb.Scale(c)*weights[b]
+			sum += v * v
+		}
+		s.invNorms = append(s.invNorms, float32(1/math.Sqrt(float64(sum))))
+	}
 }
 
 func (s *flatSegment) NumDocs() int              { return len(s.distinct) }
@@ -108,11 +127,7 @@ func (s *flatSegment) Residuals(ord uint32) ([]byte, error) {
 	return s.residuals[s.at[ord]*rb : s.at[ord+1]*rb], nil
 }
 func (s *flatSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
-	dst = dst[:0]
-	for range s.DocTokens(ord) {
-		dst = append(dst, 1)
-	}
-	return dst, nil
+	return append(dst[:0], s.invNorms[s.at[ord]:s.at[ord+1]]...), nil
 }
 func (s *flatSegment) Postings(dst []uint32, c uint32) ([]uint32, error) {
 	return append(dst[:0], s.postings[c]...), nil
@@ -160,7 +175,7 @@ func recallAt(k int, got, want []Hit) float64 {
 
 func BenchmarkSearch(b *testing.B) {
 	const docs, centroids, dim, rows = 20000, 16384, 128, 32
-	seg := newFlatSegment(b, docs, centroids, dim, 4)
+	seg := newFlatSegment(b, docs, 120, centroids, dim, 4)
 	s := newSearcher([]unit{{seg: seg}}, dim)
 	r := rand.New(rand.NewPCG(7, 7))
 	qs := make([]maxsim.Matrix, 16)
@@ -197,5 +212,42 @@ func BenchmarkSearch(b *testing.B) {
 			b.ReportMetric(sum.DecodingTime.Seconds()*1000/f, "ms-decode")
 			b.ReportMetric(float64(sum.Candidates)/f, "candidates")
 		})
+	}
+}
+
+// TestDefaultRecall: the default knobs find what an exhaustive search finds, in each of the regimes that
+// Options describes, whole and filtered.
+func TestDefaultRecall(t *testing.T) {
+	for _, tc := range []struct {
+		docs, centroids int
+		mode            string
+	}{{1500, 512, "flood"}, {6000, 2048, "flood"}, {floodDocs + 2000, 4096, "plaid"}} {
+		seg := newFlatSegment(t, tc.docs, 24, tc.centroids, 32, 4)
+		s := newSearcher([]unit{{seg: seg}}, 32)
+		tenth := roaring.New()
+		tenth.AddRange(0, uint64(tc.docs/10))
+		for name, f := range map[string]Filter{"all": nil, "tenth": perUnit(tenth)} {
+			r := rand.New(rand.NewPCG(7, 7))
+			const queries = 10
+			recall := map[int]float64{}
+			var st Stats
+			for range queries {
+				q := seg.query(r, uint32(r.IntN(tc.docs/10)), 32)
+				oracle, err := s.Search(bg, q, 100, &Options{Exhaustive: true, Filter: f})
+				require.NoError(t, err)
+				for _, k := range []int{1, 10, 100} {
+					hits, err := s.Search(bg, q, k, &Options{Filter: f, Stats: &st})
+					require.NoError(t, err)
+					recall[k] += recallAt(k, hits, oracle) / queries
+					if f == nil && k == 10 {
+						require.Equal(t, tc.mode, st.Mode)
+					}
+				}
+			}
+			t.Logf("%d documents, %s: recall %v; %v", tc.docs, name, recall, st)
+			for k, f := range recall {
+				require.GreaterOrEqual(t, f, .97, "recall@%d", k)
+			}
+		}
 	}
 }

@@ -92,7 +92,7 @@ func TestSelectivityWidensProbing(t *testing.T) {
 	small := resolve(10, nil, 1000000, 1500)
 	require.Equal(t, modeFlood, small.mode)
 	require.GreaterOrEqual(t, small.ndocs, 1500, "of a small subset every document is scored")
-	require.Equal(t, modeExhaustive, resolve(10, nil, 1000000, 40).mode)
+	require.Equal(t, modeExhaustive, resolve(10, nil, 1000000, 30).mode)
 	require.Equal(t, modeFlood, resolve(10, nil, 1000000, 20000).mode)
 	require.Equal(t, modeProbe, resolve(10, nil, 1000000, 1000000).mode)
 	require.Equal(t, modeExhaustive, resolve(600000, o, 1000000, 1000000).mode)

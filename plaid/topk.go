@@ -27,14 +27,6 @@ func (t *topk) reset(units []unit, k int) {
 	t.h, t.units, t.k, t.err = t.h[:0], units, k, nil
 }
 
-// threshold is the score below which push does nothing.
-func (t *topk) threshold() float32 {
-	if len(t.h) < t.k {
-		return float32(math.Inf(-1))
-	}
-	return t.h[0].score
-}
-
 // push offers an entry. NaN, which only damaged vectors give, counts as the lowest score.
 func (t *topk) push(e entry) {
 	if e.score != e.score {
