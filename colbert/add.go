@@ -127,15 +127,16 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 	a.read(docs)
 	<-done
 	if ierr != nil {
-		switch {
-		case ctx.Err() != nil && errors.Is(ierr, ctx.Err()):
-			ierr = context.Cause(ctx)
-		case a.err != nil:
+		if a.err != nil {
 			ierr = a.err // the cause itself, not what the index says about it
-		default:
-			if de := (*index.DocumentError)(nil); errors.As(ierr, &de) {
-				ierr = &DocumentError{ID: de.ID, Err: de.Err}
-			}
+		}
+		if de := (*index.DocumentError)(nil); errors.As(ierr, &de) {
+			ierr = &DocumentError{ID: de.ID, Err: de.Err}
+		}
+		// Encoder and index may report a cancellation as such or by its cause, whichever of them sees it
+		// first; the caller gets the cause. Any other failure keeps its own error.
+		if cause := context.Cause(ctx); cause != nil && (errors.Is(ierr, ctx.Err()) || errors.Is(ierr, cause)) {
+			ierr = cause
 		}
 		return AddResult{}, fmt.Errorf("colbert: add: %w", ierr)
 	}
