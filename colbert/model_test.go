@@ -24,7 +24,7 @@ func TestWithModel(t *testing.T) {
 		{ID: "atoi", Text: "Atoi converts a decimal string to an integer."},
 		{ID: "tls", Text: "Dial connects to the given network address and initiates a TLS handshake."},
 		{ID: "million", Text: strings.Repeat("Filler without a meaning. ", 40_000)},
-		{ID: "emoji", Text: "👩‍👩‍👧 naïve \u0000 text ‮ of odd characters 漢字"},
+		{ID: "emoji", Text: "👩‍👩‍👧 naïve \u0000 text \u202e of odd characters 漢字"},
 	}
 	res, err := ix.Add(ctx, slices.Values(docs), nil)
 	require.NoError(t, err)
