@@ -174,14 +174,14 @@ func TestFloat16Rows(t *testing.T) {
 
 // TestDeterminism: training and encoding give the same bytes for every GOMAXPROCS and number of workers.
 func TestDeterminism(t *testing.T) {
-	m := clustered(4, 4000, 96, 60, 0.6)
+	m := clustered(4, 4000, 96, 60, 0.6) // with groups, scales and directions
 	type result struct {
 		file []byte
 		enc  Encoded
 	}
 	run := func(procs, workers int, seed uint64) result {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-		book, err := Train(context.Background(), m, &TrainOptions{NBits: 2, Seed: seed, Workers: workers})
+		book, err := Train(context.Background(), m, &TrainOptions{NBits: 2, Seed: seed, Workers: workers, Centroids: 1100, Iterations: 2, Queries: leaning(1, 50, 96)})
 		require.NoError(t, err)
 		b, err := book.MarshalBinary()
 		require.NoError(t, err)
@@ -200,8 +200,8 @@ func TestDeterminism(t *testing.T) {
 // TestEncodeIgnoresBatching: a vector's code does not depend on its neighbours, which incremental indexing
 // relies on.
 func TestEncodeIgnoresBatching(t *testing.T) {
-	m := clustered(4, 700, 64, 30, 0.6)
-	book, err := Train(context.Background(), m, &TrainOptions{NBits: 4})
+	m := clustered(4, 2000, 64, 30, 0.6)
+	book, err := Train(context.Background(), m, &TrainOptions{NBits: 4, Centroids: 1200, Iterations: 2, Queries: leaning(1, 50, 64)})
 	require.NoError(t, err)
 	want, err := book.Encode(context.Background(), m, 0)
 	require.NoError(t, err)

@@ -249,3 +249,65 @@ func quantileLevels(t *testing.T, c *Codebook, held maxsim.Matrix) (cutoffs, wei
 	}
 	return cutoffs, weights
 }
+
+// TestMeasureKMeans prints what k-means costs and how well its centroids fit, for plain and grouped k-means.
+func TestMeasureKMeans(t *testing.T) {
+	dir := os.Getenv("GOLBERT_WORKLOAD")
+	if dir == "" {
+		t.Skip("set GOLBERT_WORKLOAD to a workload of the peers' benchmarks")
+	}
+	ctx := context.Background()
+	w := readWorkload(t, dir, 2)
+	n, dim := w.docs.Rows, w.docs.Dim
+	k := NumCentroids(uint64(n))
+	fmt.Printf("%d vectors, %d centroids\n", n, k)
+	fit := func(name string, m *kmeans, cpu float64) {
+		m.cent = roundHalf(m.cent)
+		for _, probes := range []int{0, 4, 8, 16, 32} {
+			sizes := m.sizes
+			if probes == 0 {
+				sizes = nil
+			} else if sizes == nil {
+				continue
+			}
+			code, score := make([]uint32, n), make([]float32, n)
+			start := cpuSeconds()
+			require.NoError(t, newAssigner(m.cent, dim, sizes, probes).run(ctx, code, score, w.docs.Data, 0))
+			took := cpuSeconds() - start
+			var sum, dist float64
+			for i, s := range score {
+				sum += float64(s)
+				dist += 2 - 2*float64(s)
+				_ = i
+			}
+			fmt.Printf("%-40s %6.1f CPU s; assignment, %2d probes: %6.1f CPU s, cosine %.5f, residual energy %.5f\n", name, cpu, probes, took, sum/float64(n), dist/float64(n))
+		}
+	}
+	for _, c := range []struct{ per, iters int }{{64, 4}, {16, 4}, {32, 4}} {
+		start := cpuSeconds()
+		r := rng{1}
+		data, rows := subsample(&r, w.docs.Data, n, dim, k*c.per)
+		m := newKMeans(data, rows, dim, k, 0)
+		m.seed(&r)
+		require.NoError(t, m.iterate(ctx, c.iters, func(int, int) {}))
+		fit(fmt.Sprintf("plain, %d points, %d iterations", c.per, c.iters), m, cpuSeconds()-start)
+	}
+	for _, c := range []struct{ per, iters int }{{64, 6}, {32, 6}, {16, 6}, {64, 12}, {64, 3}} {
+		start := cpuSeconds()
+		m, err := cluster(ctx, w.docs.Data, n, dim, k, &KMeansOptions{PointsPerCentroid: c.per, Iterations: c.iters})
+		require.NoError(t, err)
+		fit(fmt.Sprintf("groups, %d points, %d iterations", c.per, c.iters), m, cpuSeconds()-start)
+	}
+}
+
+// cpuSeconds returns the processor time of this process.
+func cpuSeconds() float64 {
+	b, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return float64(time.Now().UnixNano()) / 1e9
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	u, _ := strconv.ParseFloat(f[11], 64)
+	s, _ := strconv.ParseFloat(f[12], 64)
+	return (u + s) / 100
+}
