@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -265,33 +266,63 @@ func exhaustive(t testing.TB, snap *index.Snapshot, q maxsim.Matrix) []plaid.Hit
 	return hits
 }
 
+// clamped gives the scores of all documents as colbert-ai computes them without a GPU: a query token whose best
+// match is below 0 counts as 0.
+func clamped(t testing.TB, snap *index.Snapshot, q maxsim.Matrix) map[string]float64 {
+	t.Helper()
+	seg := snap.Segments()[0]
+	out := map[string]float64{}
+	for d := range uint32(seg.NumDocs()) {
+		codes, err := seg.Codes(nil, d)
+		require.NoError(t, err)
+		res, err := seg.Residuals(d)
+		require.NoError(t, err)
+		v := maxsim.New(len(codes), q.Dim)
+		seg.Codebook().Decode(v.Data, codes, res)
+		id, err := seg.ID(d)
+		require.NoError(t, err)
+		for i := range q.Rows {
+			best := 0.0
+			for j := range v.Rows {
+				dot := 0.0
+				for x, y := range q.Row(i) {
+					dot += float64(y) * float64(v.Row(j)[x])
+				}
+				best = max(best, dot)
+			}
+			out[id] += best
+		}
+	}
+	return out
+}
+
 // TestGoldenScores: our exhaustive search over the imported index against the source program's own results.
-// colbert-ai computes in float32, and so does next-plaid with NEXT_PLAID_FLOAT_RESCORE: there scores agree to
-// 1e-3, and so does the top 10 of the runs that look at every document. next-plaid's default has queries in 8
-// bits, and fast_plaid computes in float16, so their own results are off by more.
+// colbert-ai and, with NEXT_PLAID_FLOAT_RESCORE, next-plaid compute in float32: there scores agree to 1e-3, but
+// for documents in which some query token has no match above 0, whom colbert-ai without a GPU scores higher
+// (see clamped). next-plaid's default has queries in 8 bits, and fast_plaid computes in float16, so their own
+// results are off by more. The top 10 is compared for rankings in which the peer has looked at all of ours.
 func TestGoldenScores(t *testing.T) {
 	for _, c := range []struct {
 		dir, results, step string
 		nbits              int
 		float              bool
 		tol                float64
-		same               bool // the top 10 must be the same
+		exact              bool // in float32: the top 10 must be the same
 	}{
 		{"ca_n2", "ca_results.json", "", 2, false, 1e-3, true},
 		{"ca_n4", "ca_results.json", "", 4, false, 1e-3, true},
 		{"np_n4", "np_results.json", "load", 4, true, 1e-3, true},
-		{"np_n4", "np_results.json", "create", 4, false, .05, false},
-		{"np_n2", "np_results.json", "create", 2, false, .05, false},
-		{"np_n4_del", "np_results.json", "delete", 4, false, .05, false},
-		{"fp_n2", "fp_results.json", "create", 2, false, .1, false},
-		{"fp_n4", "fp_results.json", "create", 4, false, .1, false},
-		{"fp_n4_add20", "fp_results.json", "add20", 4, false, .1, false},
-		{"fp_n4_del", "fp_results.json", "delete", 4, false, .1, false},
+		{"np_n4", "np_results.json", "create", 4, false, .02, false},
+		{"np_n2", "np_results.json", "create", 2, false, .02, false},
+		{"np_n4_del", "np_results.json", "delete", 4, false, .02, false},
+		{"fp_n2", "fp_results.json", "create", 2, false, .01, false},
+		{"fp_n4", "fp_results.json", "create", 4, false, .01, false},
+		{"fp_n4_add20", "fp_results.json", "add20", 4, false, .01, false},
+		{"fp_n4_del", "fp_results.json", "delete", 4, false, .01, false},
 	} {
 		t.Run(c.dir+c.step, func(t *testing.T) {
-			_, snap, _ := imported(t, golden(t, c.dir), nil)
-			runs, compared, worst := 0, 0, 0.0
-			top, tops := 0, 0
+			src, snap, _ := imported(t, golden(t, c.dir), nil)
+			worst, runs, compared, below, top, tops, rankings := 0.0, 0, 0, 0, 0, 0, 0
 			for _, r := range peerRuns(t, c.results) {
 				if r.NBits != c.nbits || r.FloatRescore != c.float || r.Step != c.step && !(c.step == "load" && r.FloatRescore) {
 					continue
@@ -299,20 +330,35 @@ func TestGoldenScores(t *testing.T) {
 				runs++
 				for i, q := range queries(t) {
 					hits := exhaustive(t, snap, q)
-					score := map[string]float64{}
+					want := map[string]float64{}
 					for _, h := range hits {
-						score[h.ID] = float64(h.Score)
+						want[h.ID] = float64(h.Score)
 					}
-					same := len(r.Results[i].IDs) >= 10
+					if src.Format() == ColBERTAI {
+						for id, s := range clamped(t, snap, q) {
+							if s-want[id] > 1e-5 {
+								below++
+							} else {
+								require.InDelta(t, s, want[id], 1e-5)
+							}
+							want[id] = s
+						}
+						slices.SortStableFunc(hits, func(a, b plaid.Hit) int { return cmp.Compare(want[b.ID], want[a.ID]) })
+					}
+					seen := map[string]bool{}
 					for j, id := range r.Results[i].IDs {
-						d := r.Results[i].Scores[j] - score[strconv.Itoa(id)]
+						d := r.Results[i].Scores[j] - want[strconv.Itoa(id)]
 						worst = max(worst, d, -d)
 						compared++
-						if j < 10 && hits[j].ID != strconv.Itoa(id) {
-							same = false
-						}
+						seen[strconv.Itoa(id)] = true
 					}
-					if r.NProbe == 32 || r.NDocs >= 1024 {
+					same, considered := true, true
+					for j, h := range hits[:10] {
+						considered = considered && seen[h.ID]
+						same = same && j < len(r.Results[i].IDs) && h.ID == strconv.Itoa(r.Results[i].IDs[j])
+					}
+					rankings++
+					if considered {
 						tops++
 						if same {
 							top++
@@ -321,9 +367,10 @@ func TestGoldenScores(t *testing.T) {
 				}
 			}
 			require.NotZero(t, runs)
-			t.Logf("%d runs, %d scores, largest difference %.2g; top 10 equal in %d of %d rankings of the widest runs", runs, compared, worst, top, tops)
+			t.Logf("%d runs, %d scores, largest difference %.2g (%d pairs of query and document have a token below 0); "+
+				"of %d rankings %d hold our top 10, %d in the same order", runs, compared, worst, below, rankings, tops, top)
 			require.LessOrEqual(t, worst, c.tol)
-			if c.same {
+			if c.exact {
 				require.NotZero(t, tops)
 				require.Equal(t, tops, top)
 			}
