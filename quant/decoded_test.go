@@ -48,3 +48,32 @@ func TestRoundHalf(t *testing.T) {
 	_, worst = RoundHalf([]float32{0.25})
 	require.Zero(t, worst)
 }
+
+func TestEncodeAt(t *testing.T) {
+	docs := clustered(1, 300, 48, 10, 0.6)
+	for _, nbits := range []int{1, 2, 4, 8, 16} {
+		book, err := Train(context.Background(), docs, &TrainOptions{NBits: nbits, Centroids: 8})
+		require.NoError(t, err)
+		want, err := book.Encode(context.Background(), docs, 0)
+		require.NoError(t, err)
+		got, err := book.EncodeAt(docs, want.Codes)
+		require.NoError(t, err)
+		require.Equal(t, want.Codes, got.Codes)
+		differ := 0
+		for i := range want.Residuals {
+			if want.Residuals[i] != got.Residuals[i] {
+				differ++
+			}
+		}
+		// Division and multiplication by the inverse may round to either side of a cutoff.
+		require.LessOrEqual(t, differ, len(want.Residuals)/1000)
+	}
+	book, err := Train(context.Background(), docs, &TrainOptions{Centroids: 8})
+	require.NoError(t, err)
+	_, err = book.EncodeAt(docs, make([]uint32, 1))
+	require.ErrorIs(t, err, ErrOption)
+	_, err = book.EncodeAt(docs.Slice(0, 1), []uint32{8})
+	require.ErrorIs(t, err, ErrOption)
+	_, err = book.EncodeAt(maxsim.New(1, 4), []uint32{0})
+	require.ErrorIs(t, err, maxsim.ErrDim)
+}
