@@ -12,7 +12,7 @@ import (
 const (
 	// batchGroup is the number of queries that share a pass over the centroids.
 	batchGroup = 8
-	// groupTableBytes bounds the byte tables of the queries in one group.
+	// groupTableBytes bounds the tables of the queries in one group.
 	groupTableBytes = 64 << 20
 )
 
@@ -66,7 +66,7 @@ func (s *Searcher) group(qs []maxsim.Matrix, valid []int, pl *plan) [][]int {
 	var cur []int
 	bytes := 0
 	for _, i := range valid {
-		b := k * ((qs[i].Rows + 15) / 16 * 16)
+		b := 5 * k * ((qs[i].Rows + 15) / 16 * 16) // a byte and a float32 per score
 		if len(cur) > 0 && (len(cur) >= size || bytes+b > groupTableBytes) {
 			groups = append(groups, cur)
 			cur, bytes = nil, 0

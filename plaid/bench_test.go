@@ -222,6 +222,9 @@ func TestDefaultRecall(t *testing.T) {
 		docs, centroids int
 		mode            string
 	}{{1500, 512, "flood"}, {6000, 2048, "flood"}, {floodDocs + 2000, 4096, "plaid"}} {
+		if testing.Short() && tc.docs > 2000 {
+			continue
+		}
 		seg := newFlatSegment(t, tc.docs, 24, tc.centroids, 32, 4)
 		s := newSearcher([]unit{{seg: seg}}, 32)
 		tenth := roaring.New()

@@ -78,18 +78,12 @@ func (st *state) probe(ctx context.Context) error {
 	st.stats.ProbedCentroids, st.stats.Postings = 0, 0
 	for i := range st.spaces {
 		sp := &st.spaces[i]
-		st.probed = st.probed[:0]
-		for _, p := range sp.tops {
-			st.probed = append(st.probed, p.centroid)
-		}
-		slices.Sort(st.probed)
-		st.probed = slices.Compact(st.probed)
+		st.uniteProbes(sp, st.s.spaces[i].cb.K())
 		st.stats.ProbedCentroids += len(st.probed)
-	units:
 		for _, u := range st.s.spaces[i].units {
 			m := &st.pl.masks[u]
 			if m.n == 0 {
-				continue units
+				continue
 			}
 			seg := st.s.units[u].seg
 			st.bits = grow(st.bits, words(seg.NumDocs()))
@@ -123,6 +117,21 @@ func (st *state) probe(ctx context.Context) error {
 	}
 	st.stats.Candidates = len(st.cands)
 	return nil
+}
+
+// uniteProbes lists the probed centroids of all tokens in st.probed, ascending, each once.
+func (st *state) uniteProbes(sp *spaceState, k int) {
+	st.bits = grow(st.bits, words(k))
+	clear(st.bits)
+	for _, p := range sp.tops {
+		st.bits[p.centroid/64] |= 1 << (p.centroid % 64)
+	}
+	st.probed = st.probed[:0]
+	for j, w := range st.bits {
+		for ; w != 0; w &= w - 1 {
+			st.probed = append(st.probed, uint32(j*64+bits.TrailingZeros64(w)))
+		}
+	}
 }
 
 // appendSet appends the documents of a bitset.

@@ -250,3 +250,11 @@ func requireTop(t testing.TB, want map[string]float64, k int, hits []Hit, tol fl
 		}
 	}
 }
+
+// scaled is n, or short under -short: the race detector and pure Go are slow.
+func scaled(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
+}

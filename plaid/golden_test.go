@@ -168,7 +168,7 @@ func TestGoldenRecall(t *testing.T) {
 		}
 		best[r.NBits] = max(best[r.NBits], float64(n)/float64(k*len(queries)))
 	}
-	const seeds = 6
+	seeds := scaled(6, 3)
 	for _, tc := range []struct {
 		nbits int
 		slack float64

@@ -60,7 +60,7 @@ func randomCollection(t testing.TB, seed uint64, nbits, dim int) *collection {
 
 func TestExhaustiveIsBruteForce(t *testing.T) {
 	for _, nbits := range []int{1, 2, 4, 8, 16} {
-		for seed := range uint64(6) {
+		for seed := range uint64(scaled(6, 2)) {
 			dim := []int{8, 24, 48, 64}[seed%4]
 			c := randomCollection(t, seed+100*uint64(nbits), nbits, dim)
 			for _, rows := range []int{1, 2, 31, 33} {
@@ -79,7 +79,7 @@ func TestExhaustiveIsBruteForce(t *testing.T) {
 }
 
 func TestFullProbesAreExhaustive(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(scaled(10, 5)) {
 		c := randomCollection(t, seed, []int{1, 2, 4, 8, 16}[seed%5], 32)
 		for _, rows := range []int{1, 17, 32, 200} {
 			q := c.c.query(c.docs[len(c.docs)-1], rows)
@@ -104,7 +104,7 @@ func TestFullProbesAreExhaustive(t *testing.T) {
 
 // TestNeverCutShort: whatever the knobs, min(k, live) hits with exact scores in order.
 func TestNeverCutShort(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(scaled(8, 3)) {
 		c := randomCollection(t, seed, 4, 16)
 		q := c.c.query(c.docs[0], 5)
 		want := bruteForce(c.segments(), q)
