@@ -13,6 +13,11 @@ import (
 // interactChunk is how many documents one task of stage 3 looks at: about 10,000 table rows.
 const interactChunk = 128
 
+// maxTies bounds how far stage 3 exceeds its shortlist for documents that tie with its last one: enough for
+// the copies of a document that real collections hold, without scoring a whole collection for a query that
+// says nothing.
+const maxTies = 4096
+
 // interact is stage 3: it gives every candidate the sum over tokens of the best centroid score among its
 // distinct codes, and keeps the ndocs best, in the order of units and ordinals.
 func (st *state) interact(ctx context.Context, workers int) error {
@@ -25,7 +30,7 @@ func (st *state) interact(ctx context.Context, workers int) error {
 	if err := parallel(ctx, workers, n, (*interactStage)(st)); err != nil {
 		return err
 	}
-	st.keepBest(st.pl.ndocs, 2*st.pl.ndocs)
+	st.keepBest(st.pl.ndocs, st.pl.ndocs+maxTies)
 	return nil
 }
 

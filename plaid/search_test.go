@@ -145,6 +145,29 @@ func TestTiesOrderByID(t *testing.T) {
 	}
 }
 
+// TestManyCopies: the order of ids holds among more copies than any shortlist has room for.
+func TestManyCopies(t *testing.T) {
+	c := newCorpus(6, 16, 10, .5)
+	docs := c.docs(1000, 2, 4)
+	d := c.doc(4)
+	names := make([]string, len(docs))
+	for i := range docs {
+		names[i] = fmt.Sprintf("other-%03d", i)
+		if i%2 == 0 {
+			docs[i], names[i] = d, fmt.Sprintf("copy-%03d", (i/2*37)%500)
+		}
+	}
+	cb := train(t, docs, 4, 64, 1)
+	s := searcherOf(16, newMemSegment(t, cb, names[:300], docs[:300]), newMemSegment(t, cb, names[300:], docs[300:]))
+	for _, o := range []*Options{nil, {Exhaustive: true}, {NProbe: 1, NDocs: 5}, {NProbe: 2, NDocs: 20}} {
+		hits, err := s.Search(bg, d, 7, o)
+		require.NoError(t, err)
+		for i, h := range hits {
+			require.Equal(t, fmt.Sprintf("copy-%03d", i), h.ID)
+		}
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	c := randomCollection(t, 3, 4, 16)
 	q := c.c.query(c.docs[0], 3)
@@ -287,6 +310,41 @@ func TestLongDocument(t *testing.T) {
 		require.NoError(t, err)
 		requireTop(t, bruteForce([]segment{seg}, q), 10, hits, 1e-3)
 	}
+}
+
+// TestLongDocumentCompressed has enough documents for the compressed pass.
+func TestLongDocumentCompressed(t *testing.T) {
+	c := newCorpus(4, 16, 30, .7)
+	docs := append(c.docs(100, 2, 20), c.doc(2*compressedTokens+77))
+	s := searcherOf(16, newMemSegment(t, train(t, docs, 4, 64, 1), ids("d", len(docs)), docs))
+	for _, rows := range []int{1, 33} {
+		q := c.query(docs[100], rows)
+		want, err := s.Search(bg, q, 5, &Options{Exhaustive: true})
+		require.NoError(t, err)
+		var st Stats
+		hits, err := s.Search(bg, q, 5, &Options{Stats: &st})
+		require.NoError(t, err)
+		require.Equal(t, want, hits)
+		require.Equal(t, "d00100", hits[0].ID)
+		require.Less(t, st.Decoded, st.Scored)
+	}
+}
+
+// TestLongestQuery needs tables beyond what the compressed pass is given.
+func TestLongestQuery(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow without assembly")
+	}
+	c := newCorpus(4, 8, 30, .7)
+	docs := c.docs(200, 4, 8)
+	s := searcherOf(8, newMemSegment(t, train(t, docs, 4, 600, 1), ids("d", len(docs)), docs))
+	q := c.query(docs[50], MaxQueryTokens)
+	want, err := s.Search(bg, q, 3, &Options{Exhaustive: true})
+	require.NoError(t, err)
+	hits, err := s.Search(bg, q, 3, &Options{NProbe: 1, NDocs: 100})
+	require.NoError(t, err)
+	require.Equal(t, want, hits)
+	require.Equal(t, "d00050", hits[0].ID)
 }
 
 func TestBatchIsBitIdentical(t *testing.T) {
