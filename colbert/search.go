@@ -17,8 +17,20 @@ type SearchOptions struct {
 	Language string
 	// IDsOnly leaves Text and Meta out of the hits, which saves reading them.
 	IDsOnly bool
+	// Filter restricts the search to documents whose metadata match, such as index.Eq("lang", "de") or what
+	// index.ParseFilter makes of a text; nil allows every document. It takes the place of Plaid.Filter.
+	Filter index.Filter
 	// Plaid holds the knobs of the search itself: Plaid.Exhaustive scores every document.
 	Plaid plaid.Options
+}
+
+// knobs gives the options of package plaid.
+func (o *SearchOptions) knobs() *plaid.Options {
+	p := o.Plaid
+	if o.Filter != nil {
+		p.Filter = o.Filter
+	}
+	return &p
 }
 
 // Hit is one document found.
@@ -110,7 +122,7 @@ func (v *view) search(ctx context.Context, qs []maxsim.Matrix, at []int, out []R
 	if len(qs) == 0 {
 		return ctx.Err()
 	}
-	res, err := v.searcher.SearchBatch(ctx, qs, k, &o.Plaid)
+	res, err := v.searcher.SearchBatch(ctx, qs, k, o.knobs())
 	if err != nil {
 		return err
 	}
@@ -141,7 +153,7 @@ func (x *Index) SearchVectors(ctx context.Context, q maxsim.Matrix, k int, o *Se
 		return nil, err
 	}
 	defer v.release()
-	found, err := v.searcher.Search(ctx, q, k, &opt.Plaid)
+	found, err := v.searcher.Search(ctx, q, k, opt.knobs())
 	if err != nil {
 		return nil, fmt.Errorf("colbert: search: %w", err)
 	}
