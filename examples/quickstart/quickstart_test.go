@@ -20,7 +20,7 @@ func smallLibrary(t *testing.T) *library {
 	root := t.TempDir()
 	for name, content := range map[string]string{
 		"VERSION": "go1.99.1\ntime 2030-01-01\n",
-		"src/kitchen/kitchen.go": `// Package kitchen prepares meals and cleans up after them.
+		"src/kitchen/kitchen.go": `// Package kitchen is about food.
 package kitchen
 
 // Boil heats the water until bubbles rise.
