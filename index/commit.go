@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -15,12 +17,16 @@ import (
 
 // commit is the next generation in the making.
 //
-// The protocol: every data file is written under a temporary name and synced, then the manifest likewise;
-// the data files are renamed and the directory synced; the manifest is renamed and the directory synced
-// again. So a manifest that can be seen names files that are there, whatever a power cut forgets of the
-// directory, and no reader ever has to fall back to an older generation. Until the manifest's rename,
-// everything can be undone. From then on nothing may be: a power cut may show either generation, so the
-// files of both must stay, and the writer stops with ErrBroken if it cannot finish.
+// The protocol: every data file is written under its final name, which no manifest mentions yet, and the
+// manifest under a temporary one. They and the directory are synced, all at once, which costs a journalling
+// file system little more than one sync. Then the manifest is renamed and the directory synced again. So a
+// manifest that can be seen names files that are there, whatever a power cut forgets of the directory, and no
+// reader ever has to fall back to an older generation. Until the manifest's rename, everything can be
+// undone. From then on nothing may be: a power cut may show either generation, so the files of both must
+// stay, and the writer stops with ErrBroken if it cannot finish.
+//
+// A codebook is the exception: its name says what is in it, so a reader of an older generation may be reading
+// the very file that is written again. It is written under a temporary name and renamed.
 type commit struct {
 	ix    *Index
 	base  *state
@@ -28,12 +34,22 @@ type commit struct {
 	segs  []*Segment
 	books map[string]*quant.Codebook
 
-	files     []string // data files written under temporary names
-	renamed   bool     // some of them may have their final names
-	published bool     // the manifest may have its final name
+	files     []string // data files that were begun
+	pend      []pending
+	published bool // the manifest may have its final name
 	done      bool
 	fresh     []*segFile // opened by this commit
 }
+
+// pending is a file that is written and not yet synced.
+type pending struct {
+	name string
+	f    vfs.File
+}
+
+// earlySync is the length from which on a file is synced as soon as it is written: it would take long at the
+// end, and holds memory until then.
+const earlySync = 4 << 20
 
 func (ix *Index) newCommit(base *state) *commit {
 	c := &commit{ix: ix, base: base, man: base.man.next(), books: make(map[string]*quant.Codebook)}
@@ -44,33 +60,78 @@ func (ix *Index) newCommit(base *state) *commit {
 
 func (c *commit) path(name string) string { return filepath.Join(c.ix.dir, name) }
 
-// create opens a data file under its temporary name.
+// create begins a data file.
 func (c *commit) create(name string) (vfs.File, error) {
 	c.files = append(c.files, name) // first: a failing Create may have made the file
-	f, err := c.ix.fs.Create(c.path(name + tmpSuffix))
+	return c.createAs(name, name)
+}
+
+func (c *commit) createAs(name, as string) (vfs.File, error) {
+	f, err := c.ix.fs.Create(c.path(as))
 	if err != nil {
 		return nil, fmt.Errorf("index: %s: %w", name, err)
 	}
 	return f, nil
 }
 
-// writeTemp writes and syncs a whole file under its temporary name.
-func (c *commit) writeTemp(f vfs.File, name string, b []byte) error {
-	_, err := f.Write(b)
-	if err == nil {
-		if serr := f.Sync(); serr != nil {
-			err = &syncError{fmt.Errorf("sync: %w", serr)}
-		}
+// write writes a whole file that is to be synced with the rest of the commit.
+func (c *commit) write(f vfs.File, name string, b []byte) error {
+	if _, err := f.Write(b); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("index: %s: %w", name, err)
 	}
-	if cerr := f.Close(); err == nil {
+	c.pend = append(c.pend, pending{name, f})
+	return nil
+}
+
+// syncNow makes the content of a file that is written durable, and closes it.
+func (c *commit) syncNow(p pending) error {
+	err := p.f.Sync()
+	if err != nil {
+		err = &syncError{fmt.Errorf("sync: %w", err)}
+	}
+	if cerr := p.f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		err = fmt.Errorf("index: %s: %w", name, err)
+		err = fmt.Errorf("index: %s: %w", p.name, err)
 		c.note(err)
-		return err
 	}
-	return nil
+	return err
+}
+
+// syncAll makes the content of all files and the names in the directory durable: at once on a real file
+// system, where the calls share one commit of the journal, and in a fixed order on those of tests.
+func (c *commit) syncAll(names bool) error {
+	tasks := make([]func() error, 0, len(c.pend)+1)
+	for _, p := range c.pend {
+		tasks = append(tasks, func() error { return c.syncNow(p) })
+	}
+	c.pend = nil
+	if names {
+		tasks = append(tasks, c.syncDir)
+	}
+	errs := make([]error, len(tasks))
+	if _, real := c.ix.fs.(vfs.OS); real {
+		var wg sync.WaitGroup
+		for i, t := range tasks {
+			wg.Go(func() { errs[i] = t() })
+		}
+		wg.Wait()
+	} else {
+		for i, t := range tasks {
+			errs[i] = t()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeOpen gives up files that are not synced.
+func (c *commit) closeOpen() {
+	for _, p := range c.pend {
+		_ = p.f.Close()
+	}
+	c.pend = nil
 }
 
 // note stops the writer for good after an error that leaves open what is on the disk.
@@ -97,12 +158,20 @@ func (c *commit) addCodebook(cb *quant.Codebook, tokens uint64) error {
 		return fmt.Errorf("index: codebook: %w", err)
 	}
 	name := codebookName(cb.ID())
-	f, err := c.create(name)
+	c.files = append(c.files, name)
+	f, err := c.createAs(name, name+tmpSuffix)
 	if err != nil {
 		return err
 	}
-	if err := c.writeTemp(f, name, b); err != nil {
+	if _, err := f.Write(b); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("index: %s: %w", name, err)
+	}
+	if err := c.syncNow(pending{name, f}); err != nil {
 		return err
+	}
+	if err := c.ix.fs.Rename(c.path(name+tmpSuffix), c.path(name)); err != nil {
+		return fmt.Errorf("index: %s: %w", name, err)
 	}
 	c.man.Codebooks = append(c.man.Codebooks, manCodebook{ID: cb.ID(), File: name, Length: int64(len(b)), SHA256: sha256hex(b), Tokens: tokens})
 	c.books[cb.ID()] = cb
@@ -125,19 +194,35 @@ func (c *commit) newSegment(cb *quant.Codebook) (*segBuilder, error) {
 	return b, nil
 }
 
-// addSegment finishes a segment file and makes it part of the commit, less the documents that del holds.
+// addSegment finishes a segment file and makes it part of the commit.
 func (c *commit) addSegment(b *segBuilder) (*Segment, error) {
+	seg, entry, err := c.finishSegment(b)
+	if err != nil {
+		return nil, err
+	}
+	c.man.Segments = append(c.man.Segments, entry)
+	c.segs = append(c.segs, seg)
+	return seg, nil
+}
+
+// finishSegment finishes a segment file and opens it.
+func (c *commit) finishSegment(b *segBuilder) (*Segment, manSegment, error) {
 	name := segmentName(b.toc.segment)
 	length, root, err := b.finish()
 	if err != nil {
 		_ = b.file.Close()
-		err = fmt.Errorf("index: %s: %w", name, err)
-		c.note(err)
-		return nil, err
+		return nil, manSegment{}, fmt.Errorf("index: %s: %w", name, err)
 	}
-	f, err := openSegFile(c.ix.fs, c.path(name+tmpSuffix), name)
+	if p := (pending{name, b.file}); length >= earlySync {
+		if err := c.syncNow(p); err != nil {
+			return nil, manSegment{}, err
+		}
+	} else {
+		c.pend = append(c.pend, p)
+	}
+	f, err := openSegFile(c.ix.fs, c.path(name), name)
 	if err != nil {
-		return nil, missing(name, err)
+		return nil, manSegment{}, missing(name, err)
 	}
 	c.fresh = append(c.fresh, f)
 	s := manSegment{
@@ -145,12 +230,9 @@ func (c *commit) addSegment(b *segBuilder) (*Segment, error) {
 		Docs: b.toc.docs, Tokens: b.toc.tokens,
 	}
 	if err := f.matches(s, b.cb); err != nil {
-		return nil, err
+		return nil, manSegment{}, err
 	}
-	seg := &Segment{f: f, cb: b.cb, number: s.Number}
-	c.man.Segments = append(c.man.Segments, s)
-	c.segs = append(c.segs, seg)
-	return seg, nil
+	return newSegment(f, b.cb), s, nil
 }
 
 // delete replaces the deleted documents of a segment. A segment without live documents leaves the index.
@@ -170,13 +252,11 @@ func (c *commit) delete(number uint64, del *roaring.Bitmap) error {
 		if err != nil {
 			return err
 		}
-		if err := c.writeTemp(f, name, b); err != nil {
+		if err := c.write(f, name, b); err != nil {
 			return err
 		}
 		c.man.Segments[i].Deleted = &manDel{Generation: c.man.Generation, File: name, Length: int64(len(b)), SHA256: sha256hex(b), Docs: del.GetCardinality()}
-		seg := *c.segs[i]
-		seg.del, seg.delGen = del, c.man.Generation
-		c.segs[i] = &seg
+		c.segs[i] = c.segs[i].with(del, c.man.Generation)
 		return nil
 	}
 	panic(fmt.Sprintf("index: no segment %d in the commit", number))
@@ -190,7 +270,7 @@ func (c *commit) commit(ctx context.Context) (_ *state, err error) {
 	m.Docs, m.Tokens = 0, 0
 	for _, s := range c.segs {
 		m.Docs += uint64(s.NumLive())
-		m.Tokens += s.liveTokens()
+		m.Tokens += s.live
 	}
 	if err := m.validate(); err != nil {
 		return nil, fmt.Errorf("index: the new manifest is not valid: %w", err)
@@ -199,31 +279,28 @@ func (c *commit) commit(ctx context.Context) (_ *state, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// Files that came to nothing, such as a segment whose documents were all replaced within this commit,
+	// need no sync.
+	used := m.files()
+	c.pend = slices.DeleteFunc(c.pend, func(p pending) bool {
+		if !used[p.name] {
+			_ = p.f.Close()
+		}
+		return !used[p.name]
+	})
 	name := manifestName(m.Generation)
-	f, err := c.ix.fs.Create(c.path(name + tmpSuffix))
+	f, err := c.createAs(name, name+tmpSuffix)
 	if err != nil {
-		return nil, fmt.Errorf("index: %s: %w", name, err)
+		return nil, err
 	}
-	if err := c.writeTemp(f, name, b); err != nil {
+	if err := c.write(f, name, b); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil { // the last chance to turn back
 		return nil, context.Cause(ctx)
 	}
-	used := m.files()
-	c.renamed = true
-	for _, n := range c.files {
-		if !used[n] { // a segment of documents that were all replaced within this commit
-			continue
-		}
-		if err := c.ix.fs.Rename(c.path(n+tmpSuffix), c.path(n)); err != nil {
-			return nil, fmt.Errorf("index: %s: %w", n, err)
-		}
-	}
-	if len(c.files) > 0 {
-		if err := c.syncDir(); err != nil {
-			return nil, err
-		}
+	if err := c.syncAll(len(c.files) > 0); err != nil {
+		return nil, err
 	}
 	c.published = true
 	if err := c.ix.fs.Rename(c.path(name+tmpSuffix), c.path(name)); err != nil {
@@ -257,7 +334,7 @@ func (c *commit) open(size int64) *state {
 	}
 	for _, f := range c.fresh {
 		if !kept[f] { // never made it into the commit
-			c.removeLater(f, f.name+tmpSuffix)
+			c.removeLater(f, f.name)
 		}
 		f.unref()
 	}
@@ -292,6 +369,7 @@ func (c *commit) abort() {
 	if c.done {
 		return
 	}
+	c.closeOpen()
 	for _, f := range c.fresh {
 		f.unref()
 	}
@@ -300,8 +378,10 @@ func (c *commit) abort() {
 	}
 	used := c.base.man.files()
 	for _, n := range c.files {
-		c.ix.removeOwned(n + tmpSuffix)
-		if c.renamed && !used[n] {
+		if filepath.Ext(n) == ".gbc" {
+			c.ix.removeOwned(n + tmpSuffix)
+		}
+		if !used[n] {
 			c.ix.removeOwned(n)
 		}
 	}

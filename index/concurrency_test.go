@@ -393,7 +393,7 @@ func TestFaultsOfEveryCall(t *testing.T) {
 		_, err = Check(ctx, dir)
 		require.NoError(t, err, hit)
 	}
-	require.Greater(t, faults, 20)
+	require.Greater(t, faults, 15)
 	t.Logf("faults=%d lost=0", faults)
 }
 
@@ -415,14 +415,12 @@ func TestOrderOfCalls(t *testing.T) {
 	}
 	mustAdd(t, ix, documents(2, 1)...)
 	require.Equal(t, []string{
-		"create seg-0000000000000002.gbs.tmp",
-		"sync seg-0000000000000002.gbs.tmp",
-		"create del-0000000000000001-0000000000000003.gbd.tmp",
-		"sync del-0000000000000001-0000000000000003.gbd.tmp",
+		"create seg-0000000000000002.gbs",
+		"create del-0000000000000001-0000000000000003.gbd",
 		"create MANIFEST-0000000000000003.tmp",
+		"sync seg-0000000000000002.gbs",
+		"sync del-0000000000000001-0000000000000003.gbd",
 		"sync MANIFEST-0000000000000003.tmp",
-		"rename seg-0000000000000002.gbs",
-		"rename del-0000000000000001-0000000000000003.gbd",
 		"syncdir",
 		"rename MANIFEST-0000000000000003",
 		"syncdir",

@@ -17,11 +17,13 @@ import (
 // gives a *CorruptError.
 type Segment struct {
 	f   *segFile
-	cb  *quant.Codebook
+	cb  *quant.Codebook // that decodes it: own, or the newest that extends own
+	own *quant.Codebook // that coded it
 	del *roaring.Bitmap // nil: none
 
 	number uint64
 	delGen uint64 // generation that wrote the deletions file, 0: none
+	live   uint64 // token vectors of documents that are not deleted
 }
 
 // NumDocs counts the documents, deleted ones included. Ordinals are below it.

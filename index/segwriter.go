@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -149,8 +148,8 @@ func (b *segBuilder) addCodes(codes []uint32) {
 // codeWidth is the number of bits of a centroid's number.
 func codeWidth(k uint32) uint { return uint(max(1, bits.Len32(k-1))) }
 
-// finish writes what is left, syncs and closes the file, and returns its length and the hash that the
-// manifest keeps.
+// finish writes what is left and returns the file's length and the hash that the manifest keeps. The file is
+// neither synced nor closed.
 func (b *segBuilder) finish() (length int64, root string, err error) {
 	t := &b.toc
 	t.docs, t.tokens, t.distinct = uint64(b.docs()), b.numTokens(), uint64(len(b.distinct))
@@ -345,10 +344,7 @@ func (b *segBuilder) writeTail() (int64, string, error) {
 	if err := b.w.w.Flush(); err != nil {
 		return 0, "", err
 	}
-	if err := b.file.Sync(); err != nil {
-		return 0, "", &syncError{fmt.Errorf("sync: %w", err)}
-	}
-	return int64(f.fileLen), tailHash(tail), b.file.Close()
+	return int64(f.fileLen), tailHash(tail), nil
 }
 
 // tailHash identifies a segment file by the SHA-256 of everything from the checksum table on. The table

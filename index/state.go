@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/golbert/golbert/internal/vfs"
 	"github.com/golbert/golbert/quant"
 )
@@ -137,7 +139,7 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *sta
 			return nil, err
 		}
 		st.segs = append(st.segs, seg)
-		tokens += seg.liveTokens()
+		tokens += seg.live
 	}
 	if tokens != m.Tokens {
 		return nil, &CorruptError{File: name, Section: "tokens", Offset: -1, Want: tokens, Got: m.Tokens}
@@ -194,7 +196,7 @@ func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *
 	if err := f.matches(s, cb); err != nil {
 		return nil, err
 	}
-	seg := &Segment{f: f, cb: cb, number: s.Number}
+	seg := newSegment(f, cb)
 	if d := s.Deleted; d != nil {
 		b, err := readWhole(fsys, dir, d.File, d.Length, d.SHA256)
 		if err != nil {
@@ -208,7 +210,7 @@ func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *
 			return nil, &CorruptError{File: d.File, Offset: -1, Want: fmt.Sprintf("%d of %d documents of segment %d", d.Docs, s.Docs, s.Number),
 				Got: fmt.Sprintf("%d of %d of segment %d", del.set.GetCardinality(), del.docs, del.segment)}
 		}
-		seg.del, seg.delGen = del.set, d.Generation
+		seg = seg.with(del.set, d.Generation)
 	}
 	return seg, nil
 }
@@ -237,13 +239,19 @@ func (f *segFile) matches(s manSegment, cb *quant.Codebook) error {
 	return nil
 }
 
-// liveTokens counts the token vectors of documents that are not deleted.
-func (s *Segment) liveTokens() uint64 {
-	n := s.f.toc.tokens
-	if s.del != nil {
-		for it := s.del.Iterator(); it.HasNext(); {
-			n -= uint64(s.DocTokens(it.Next()))
+// newSegment gives an open file as a segment without deletions.
+func newSegment(f *segFile, cb *quant.Codebook) *Segment {
+	return &Segment{f: f, cb: cb, own: cb, number: f.toc.segment, live: f.toc.tokens}
+}
+
+// with gives the segment with other deletions, which generation gen wrote.
+func (s *Segment) with(del *roaring.Bitmap, gen uint64) *Segment {
+	c := *s
+	c.del, c.delGen, c.live = del, gen, s.f.toc.tokens
+	if del != nil {
+		for it := del.Iterator(); it.HasNext(); {
+			c.live -= uint64(s.DocTokens(it.Next()))
 		}
 	}
-	return n
+	return &c
 }
