@@ -93,9 +93,6 @@ func (c *Codebook) init() error {
 		c.lut = levelTable(c.weights, c.nbits)
 		c.grid = newCutGrid(c.cutoffs)
 	}
-	if c.focus != nil {
-		c.focus.prepare()
-	}
 	if c.scales != nil {
 		c.invScale = make([]float32, c.k)
 		for i, s := range c.scales {
@@ -188,6 +185,10 @@ func (c *Codebook) Weights() []float32 { return c.weights }
 // Scales returns the centroids' scales, K values above 0, or nil when all are 1: a vector decodes to the
 // direction of centroid + scale * levels. Centroids whose residuals are long have large scales. Read-only.
 func (c *Codebook) Scales() []float32 { return c.scales }
+
+func (c *Codebook) centroid(code uint32) []float32 {
+	return c.centroids[int(code)*c.dim : (int(code)+1)*c.dim]
+}
 
 // Scale returns the scale of one centroid.
 func (c *Codebook) Scale(code uint32) float32 {

@@ -2,16 +2,20 @@ package quant
 
 import (
 	"math"
+	"sync"
 
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/internal/kernel"
 )
 
-// maxFocus bounds the number of directions.
-const maxFocus = 64
-
-// defaultFocus is how many directions Train takes from the queries.
-const defaultFocus = 8
+const (
+	// maxFocus bounds the number of directions in a file.
+	maxFocus = 256
+	// maxFocusDim is the largest dimension for which queries are heeded: encoding needs a dim x dim matrix.
+	maxFocusDim = 2048
+	// defaultFocus is how many directions Train takes from the queries.
+	defaultFocus = 32
+)
 
 // focus makes codes err least where it matters. A score sums inner products with query vectors, so what an
 // error e of a decoded vector does to it is e.q, in the mean of squares e'Qe with the second moment Q of the
@@ -30,8 +34,10 @@ type focus struct {
 	dirs     []float32 // rank x dim, orthonormal rows in codec space
 	strength []float32 // rank, above 0
 
-	byDim []float32 // dirs transposed, dim x rank
-	step  []float32 // per dimension 1/Qii
+	once   sync.Once
+	q      []float32 // Q, dim x dim
+	step   []float32 // per dimension 1/Qii
+	packed *kernel.Packed
 }
 
 func (f *focus) rank() int {
@@ -41,72 +47,79 @@ func (f *focus) rank() int {
 	return len(f.strength)
 }
 
-// prepare derives the tables that refine reads.
+// prepare derives the matrix, at first use.
 func (f *focus) prepare() {
-	n := f.rank()
-	f.byDim = make([]float32, n*f.dim)
-	f.step = make([]float32, f.dim)
-	for i := range f.dim {
-		q := float64(1)
-		for j, s := range f.strength {
-			u := f.dirs[j*f.dim+i]
-			f.byDim[i*n+j] = u
-			q += float64(s) * float64(u) * float64(u)
+	f.once.Do(func() {
+		d := f.dim
+		f.q, f.step = make([]float32, d*d), make([]float32, d)
+		for i := range d {
+			row := f.q[i*d : (i+1)*d]
+			row[i] = 1
+			for j, s := range f.strength {
+				u := f.dirs[j*d : (j+1)*d]
+				for t, v := range u {
+					row[t] += s * u[i] * v
+				}
+			}
+			f.step[i] = 1 / row[i]
 		}
-		f.step[i] = float32(1 / q)
-	}
+		f.packed = kernel.Pack(f.q, d, d)
+	})
 }
 
 // focusPasses of coordinate descent; a fourth changes next to nothing.
 const focusPasses = 3
 
-// refine improves s.idx, the nearest levels of the residual of x, for e'Qe, where e is the error of the
+// refine improves idx, the nearest levels of the vectors x (rows x dim), for e'Qe, where e is the error of the
 // decoded unit vector v/|v|. With y = |v| x, |v| e is v - y up to its sign: a pass takes |v| as it is, moves
-// one dimension after the other to its best level for y, and leaves |v| to the next pass.
-func (f *focus) refine(c *Codebook, s *encodeScratch, x, cent []float32, scale, inv float32) {
-	n := f.rank()
+// one dimension after the other to its best level for y, and leaves |v| to the next pass. The gradient Qe is
+// kept up to date through the passes' moves; only its start needs the whole matrix.
+func (f *focus) refine(c *Codebook, idx []uint8, x []float32, codes []uint32, s *encodeScratch) {
+	f.prepare()
+	d, rows := f.dim, len(codes)
+	s.norms, s.err, s.grad = grown(s.norms, rows), grown(s.err, rows*d), grown(s.grad, rows*d)
 	for range focusPasses {
-		var sum float64
-		for i, b := range s.idx {
-			v := cent[i] + scale*c.weights[b]
-			s.err[i] = v
-			sum += float64(v) * float64(v)
-		}
-		norm := float32(math.Sqrt(sum))
-		proj := s.proj[:n] // strength_j * u_j.e
-		clear(proj)
-		for i, v := range s.err {
-			e := norm*x[i] - v
-			s.err[i] = e
-			for j, u := range f.byDim[i*n : i*n+n] {
-				proj[j] += u * e
+		for r, code := range codes {
+			cent, scale := c.centroid(code), c.Scale(code)
+			row, e := x[r*d:(r+1)*d], s.err[r*d:(r+1)*d]
+			var sum float64
+			for t, b := range idx[r*d : (r+1)*d] {
+				v := cent[t] + scale*c.weights[b]
+				e[t] = v
+				sum += float64(v) * float64(v)
+			}
+			norm := float32(math.Sqrt(sum))
+			s.norms[r] = norm
+			for t, v := range e {
+				e[t] = norm*row[t] - v
 			}
 		}
-		for j := range proj {
-			proj[j] *= f.strength[j]
+		f.packed.Gemm(s.grad, d, s.err, d, rows, nil)
+		for r, code := range codes {
+			at := r * d
+			f.descend(c, idx[at:at+d], x[at:at+d], s.err[at:at+d], s.grad[at:at+d], code, s.norms[r])
 		}
-		changed := false
-		for i, e := range s.err {
-			u := f.byDim[i*n : i*n+n]
-			grad := e
-			for j, p := range proj {
-				grad += u[j] * p
-			}
-			res := norm*x[i] - cent[i]
-			// The best error of this dimension, the others given, is e - grad/Qii.
-			b := c.grid.bucket((res - e + grad*f.step[i]) * inv)
-			if b == s.idx[i] {
-				continue
-			}
-			changed = true
-			s.idx[i] = b
-			d := res - scale*c.weights[b] - e
-			for j := range proj {
-				proj[j] += f.strength[j] * u[j] * d
-			}
+	}
+}
+
+// descend moves each dimension of one vector once.
+func (f *focus) descend(c *Codebook, idx []uint8, x, err, grad []float32, code uint32, norm float32) {
+	d := f.dim
+	cent, scale, inv := c.centroid(code), c.Scale(code), float32(1)
+	if c.scales != nil {
+		inv = c.invScale[code]
+	}
+	for i, e := range err {
+		res := norm*x[i] - cent[i]
+		// The best error of this dimension, the others given, is e - grad/Qii.
+		b := c.grid.bucket((res - e + grad[i]*f.step[i]) * inv)
+		if b == idx[i] {
+			continue
 		}
-		if !changed {
-			return
+		idx[i] = b
+		move := res - scale*c.weights[b] - e
+		for t, q := range f.q[i*d : (i+1)*d] {
+			grad[t] += move * q
 		}
 	}
 }
@@ -125,7 +138,7 @@ func newFocus(c *Codebook, r *rng, queries maxsim.Matrix) *focus {
 	}
 	total /= float64(n)
 	rank := min(defaultFocus, d/4)
-	if rank == 0 || total < 1e-12 {
+	if rank == 0 || d > maxFocusDim || total < 1e-12 {
 		return nil
 	}
 	dirs, energy := topDirections(r, x, n, d, rank)

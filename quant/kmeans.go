@@ -227,7 +227,7 @@ type kmeans struct {
 	score  []float32
 	start  []int32 // rows of cluster c are order[start[c]:start[c+1]]
 	order  []int32
-	spread []float64 // sum over a cluster's rows of the squared distance from the new centroid
+	spread []float64 // sum over a cluster's rows of the squared residuals (see stretch) from the new centroid
 }
 
 func newKMeans(data []float32, n, dim, k, workers int) *kmeans {
@@ -328,22 +328,21 @@ func (m *kmeans) update(c int) {
 	if m.dim > len(buf) {
 		sum = make([]float32, m.dim)
 	}
-	var squares float64
 	for _, i := range rows {
-		row := m.data[int(i)*m.dim : (int(i)+1)*m.dim]
-		for t, v := range row {
+		for t, v := range m.data[int(i)*m.dim : (int(i)+1)*m.dim] {
 			sum[t] += v
 		}
-		squares += float64(kernel.Dot(row, row))
 	}
-	norm := kernel.Normalize(sum)
-	if norm <= 1e-12 {
-		m.spread[c] = squares
-		return
+	cent := m.cent[c*m.dim : (c+1)*m.dim]
+	if kernel.Normalize(sum) > minNorm {
+		copy(cent, sum)
 	}
-	copy(m.cent[c*m.dim:(c+1)*m.dim], sum)
-	// sum |x-c|^2 = sum |x|^2 - 2 c.sum(x) + n, and c is the direction of sum(x).
-	m.spread[c] = max(0, squares-2*float64(norm)+float64(len(rows)))
+	for _, i := range rows {
+		row := m.data[int(i)*m.dim : (int(i)+1)*m.dim]
+		p := kernel.Dot(row, cent)
+		g := float64(stretch(p))
+		m.spread[c] += max(0, g*g*float64(kernel.Dot(row, row))-2*g*float64(p)+1)
+	}
 }
 
 // reseed gives each empty cluster from c0 to c1 (exclusive) one of the rows that fit their own centroid

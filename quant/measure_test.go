@@ -25,6 +25,7 @@ type workload struct {
 	off     []int
 	queries []maxsim.Matrix // judged
 	others  maxsim.Matrix   // the other queries' vectors, to learn from
+	pseudo  maxsim.Matrix   // pieces of passages encoded as queries, d128/pseudo.f16.npy, when there
 }
 
 func readWorkload(t *testing.T, dir string, judged int) workload {
@@ -68,6 +69,10 @@ func readWorkload(t *testing.T, dir string, judged int) workload {
 			w.others.Data = append(w.others.Data, q.Data...)
 			w.others.Rows += q.Rows
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "d128/pseudo.f16.npy")); err == nil {
+		shape, b = read("d128/pseudo.f16.npy")
+		w.pseudo = unit(b, shape[0]*shape[1], shape[2])
 	}
 	return w
 }
@@ -187,24 +192,26 @@ func TestMeasure(t *testing.T) {
 	require.NoError(t, err)
 	fmt.Printf("%d documents, %d vectors, %d centroids in %.0f s\n", len(w.off)-1, w.docs.Rows, k, time.Since(start).Seconds())
 	rot := newRotation(w.docs.Dim, 1)
-	for _, nbits := range []int{1, 2, 4, 8} {
+	bits := []int{2, 4, 1}
+	for _, nbits := range bits {
 		for _, v := range []struct {
-			name                              string
-			quantiles, rotated, scaled, focus bool
+			name                       string
+			quantiles, rotated, scaled bool
+			queries                    maxsim.Matrix
 		}{
 			{name: "quantiles (the peers' levels)", quantiles: true},
 			{name: "quantiles, rotation", quantiles: true, rotated: true},
 			{name: "Lloyd-Max"},
 			{name: "Lloyd-Max, rotation", rotated: true},
 			{name: "Lloyd-Max, rotation, scales", rotated: true, scaled: true},
-			{name: "Lloyd-Max, directions", focus: true},
-			{name: "Lloyd-Max, scales, directions", scaled: true, focus: true},
-			{name: "Lloyd-Max, rotation, scales, directions", rotated: true, scaled: true, focus: true},
+			{name: "Lloyd-Max, directions", queries: w.others},
+			{name: "all, 128 passages as queries", rotated: true, scaled: true, queries: w.pseudo},
+			{name: "all, the other queries", rotated: true, scaled: true, queries: w.others},
 		} {
-			if nbits == 8 && v.quantiles {
+			if v.name == "all, 128 passages as queries" && w.pseudo.Rows == 0 {
 				continue
 			}
-			c := &Codebook{dim: w.docs.Dim, nbits: nbits, centroids: slices.Clone(km.cent)}
+			c := &Codebook{dim: w.docs.Dim, nbits: nbits, centroids: slices.Clone(km.cent), groups: km.sizes, probes: min(groupProbes, len(km.sizes))}
 			if v.rotated {
 				c.kind, c.seed, c.rot = rotationHadamard, 1, rot
 				c.Rotate(c.centroids, c.centroids, k)
@@ -214,14 +221,14 @@ func TestMeasure(t *testing.T) {
 				c.scales = km.scales()
 			}
 			r := rng{3}
-			if v.focus {
-				c.focus = newFocus(c, &r, w.others)
+			if v.queries.Rows > 0 {
+				c.focus = newFocus(c, &r, v.queries)
 			}
 			_, held := split(&r, w.docs, 20000)
 			require.NoError(t, rotateAll(ctx, c, held, 0))
 			require.NoError(t, c.fitLevels(ctx, held, 0))
 			if v.quantiles {
-				c.cutoffs, c.weights = quantileLevels(t, c, held)
+				c.cutoffs, c.weights = quantileLevels(c, held)
 			}
 			require.NoError(t, c.init())
 			w.report(t, fmt.Sprintf("%d bits, %s", nbits, v.name), c, truth)
@@ -230,7 +237,7 @@ func TestMeasure(t *testing.T) {
 }
 
 // quantileLevels are the peers': cutoffs and levels at the quantiles of the residuals.
-func quantileLevels(t *testing.T, c *Codebook, held maxsim.Matrix) (cutoffs, weights []float32) {
+func quantileLevels(c *Codebook, held maxsim.Matrix) (cutoffs, weights []float32) {
 	k := len(c.centroids) / c.dim
 	code := make([]uint32, held.Rows)
 	kernel.Pack(c.centroids, k, c.dim).ArgMax(code, nil, held.Data, c.dim, held.Rows)

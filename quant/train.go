@@ -206,12 +206,15 @@ func (c *Codebook) fitLevels(ctx context.Context, m maxsim.Matrix, workers int) 
 	for i := range m.Rows {
 		var sum float64
 		cent := c.centroids[int(code[i])*d : (int(code[i])+1)*d]
-		inv := 1 / c.Scale(code[i])
+		g, inv := float32(1), float32(1)
+		if c.scales != nil {
+			g, inv = stretch(score[i]), 1/c.scales[code[i]]
+		}
 		for t, x := range m.Row(i) {
 			r := x - cent[t]
 			sum += float64(r) * float64(r)
 			if i%step == 0 {
-				values = append(values, r*inv)
+				values = append(values, (g*x-cent[t])*inv)
 			}
 		}
 		norms += math.Sqrt(sum)
