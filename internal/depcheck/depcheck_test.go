@@ -30,7 +30,7 @@ var rules = []rule{
 	{"index/...", []string{"index/...", "quant", "colbert/maxsim", "internal/..."}},
 	{"plaid/...", []string{"plaid/...", "index", "quant", "colbert/maxsim", "internal/..."}},
 	{"encoder/...", []string{"encoder/...", "colbert/maxsim", "internal/..."}},
-	{"colbert", []string{"encoder", "plaid", "index", "quant", "colbert/maxsim", "internal/..."}},
+	{"colbert", []string{"encoder", "plaid", "index", "index/interop", "quant", "colbert/maxsim", "internal/..."}},
 	{"examples/...", []string{"..."}},
 }
 
