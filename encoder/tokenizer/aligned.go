@@ -63,8 +63,8 @@ func (a *aligned) appendByte(c byte, from, to int32) {
 }
 
 // normalizer is a step of the pipeline that rewrites text. It reads a piece that starts at base of the original
-// and writes dst, which was reset to base. Bytes that are not UTF-8 count as U+FFFD each. Normalizers that need
-// to follow another one read an aligned text; none does yet.
+// and writes dst, which was reset to base. Bytes that are not UTF-8 count as U+FFFD each. Normalizers that may
+// follow another one are steps.
 type normalizer interface {
 	normalize(dst *aligned, piece string, s *scratch)
 }
@@ -89,10 +89,16 @@ func (verbatim) normalize(dst *aligned, piece string, _ *scratch) {
 	}
 }
 
-// preTokenizer is a step that cuts text into words. It appends their ranges in a.text[in.start:in.end].
-// Pre-tokenizers that rewrite text (byte-level, Metaspace) may change a.
+// preTokenizer is a step that cuts text into words. It appends their ranges in a.text[in.start:in.end], which is
+// not empty; nor are they.
 type preTokenizer interface {
 	preTokenize(words []span, a *aligned, in span) []span
+}
+
+// rewriter is a pre-tokenizer that changes text: it appends the words in, which are ranges of a, to dst in their
+// new form, and their ranges there to words. The places of dst are explicit; it may make those of a so.
+type rewriter interface {
+	rewrite(words []span, dst, a *aligned, in []span) []span
 }
 
 // piece is a token that a model found in a word.
@@ -103,21 +109,44 @@ type piece struct {
 
 // model turns a word into pieces, with ranges relative to the word.
 type model interface {
-	tokenize(dst []piece, word []byte) []piece
+	tokenize(dst []piece, word []byte, s *scratch) []piece
 }
 
 // scratch is the working memory of one Encode call.
 type scratch struct {
-	norm   aligned
-	words  []span
-	pieces []piece
-	marks  []mark
-	runes  []rune
-	origin []span
-	parts  []part
-	inner  []part
+	text      string // the text of the call
+	skipped   int    // special tokens before the first token of the text
+	norm      aligned
+	edit      aligned    // second buffer of a chain of normalizers
+	rewritten [2]aligned // buffers of the rewriters
+	words     []span
+	nextWords []span
+	pieces    []piece
+	marks     []mark
+	runes     []rune
+	origin    []span
+	parts     []part
+	inner     []part
+
+	decomposed []decomposed
+	cells      []cell
+	symbols    []symbol
+	heap       []merge
+	word       []byte
+	letter     []byte
+	cache      wordCache
 }
 
 // maxKept is the largest text, in bytes, for which a scratch goes back to the pool: one giant document must not
 // hold its memory for ever.
 const maxKept = 1 << 20
+
+// small reports whether a scratch may be kept.
+func (s *scratch) small() bool {
+	for _, a := range []*aligned{&s.norm, &s.edit, &s.rewritten[0], &s.rewritten[1]} {
+		if cap(a.text) > maxKept || cap(a.from) > maxKept {
+			return false
+		}
+	}
+	return cap(s.cells) <= maxKept && cap(s.symbols) <= maxKept && cap(s.heap) <= maxKept && cap(s.words) <= maxKept
+}

@@ -77,7 +77,7 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 				continue // gone before NFD, so that it does not part the marks around it
 			}
 			if len(s.marks) > 0 {
-				s.flushMarks(n, &keepMark)
+				s.flushMarks(n, dst, &keepMark)
 			}
 			dst.appendByte(c, at, at+1)
 			continue
@@ -103,14 +103,14 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 		}
 		if pad {
 			if len(s.marks) > 0 {
-				s.flushMarks(n, &keepMark)
+				s.flushMarks(n, dst, &keepMark)
 			}
 			dst.appendByte(' ', at, end)
 		}
 		switch {
 		case !n.strip || f&(isDecomposable|isNonspacing) == 0:
 			if len(s.marks) > 0 {
-				s.flushMarks(n, &keepMark)
+				s.flushMarks(n, dst, &keepMark)
 			}
 			n.emit(dst, r, f, at, end)
 		case f&isDecomposable != 0:
@@ -124,7 +124,7 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 					continue
 				}
 				if len(s.marks) > 0 {
-					s.flushMarks(n, &keepMark)
+					s.flushMarks(n, dst, &keepMark)
 				}
 				if df&isNonspacing == 0 {
 					n.emit(dst, d, df, at, end)
@@ -132,18 +132,18 @@ func (n *bertNormalizer) normalize(dst *aligned, piece string, s *scratch) {
 			}
 		default: // a starter of category Mn: dropped, but marks do not move across it
 			if len(s.marks) > 0 {
-				s.flushMarks(n, &keepMark)
+				s.flushMarks(n, dst, &keepMark)
 			}
 		}
 		if pad {
 			if len(s.marks) > 0 {
-				s.flushMarks(n, &keepMark)
+				s.flushMarks(n, dst, &keepMark)
 			}
 			dst.appendByte(' ', at, end)
 		}
 	}
 	if len(s.marks) > 0 {
-		s.flushMarks(n, &keepMark)
+		s.flushMarks(n, dst, &keepMark)
 	}
 }
 
@@ -163,9 +163,8 @@ func (n *bertNormalizer) emit(dst *aligned, r rune, f runeFlags, from, to int32)
 // flushMarks writes the marks that are kept, in canonical order, and forgets them all. Nearly always there are
 // none to keep. The places follow the reference, where the code points take up the places of the unsorted text
 // one after the other.
-func (s *scratch) flushMarks(n *bertNormalizer, keep *bool) {
+func (s *scratch) flushMarks(n *bertNormalizer, dst *aligned, keep *bool) {
 	if *keep {
-		dst := &s.norm
 		for i := range s.marks {
 			s.marks[i].class = combiningClass(s.marks[i].r)
 		}

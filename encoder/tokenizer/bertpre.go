@@ -42,8 +42,3 @@ func (bertPreTokenizer) preTokenize(words []span, a *aligned, in span) []span {
 	}
 	return words
 }
-
-// wholePiece is the pre-tokenizer of tokenizers that have none.
-type wholePiece struct{}
-
-func (wholePiece) preTokenize(words []span, _ *aligned, in span) []span { return append(words, in) }

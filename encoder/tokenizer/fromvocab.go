@@ -89,7 +89,7 @@ func FromVocab(text []byte, o VocabOptions) (*Tokenizer, error) {
 		strip = *o.StripAccents
 	}
 	norm := newBertNormalizer(true, !o.NoCJKSplit, strip, !o.Cased)
-	t, err := build(v, norm, bertPreTokenizer{}, m, append(added, o.Added...), [4][]string{{cls}, {sep}, {pad}, {mask}})
+	t, err := build(v, norm, []any{bertPreTokenizer{}}, m, append(added, o.Added...), [4][]string{{cls}, {sep}, {pad}, {mask}})
 	if err != nil {
 		return nil, err
 	}

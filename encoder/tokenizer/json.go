@@ -20,7 +20,7 @@ const (
 type file struct {
 	added      []AddedToken
 	normalizer normalizer
-	pre        preTokenizer
+	pre        []any // preTokenizer or rewriter
 	post       *postProcessor
 	model      *jsonModel
 }
@@ -41,7 +41,7 @@ func fromJSON(b []byte) (*Tokenizer, error) {
 		return nil, fmt.Errorf("%w: tokenizer.json of %d bytes", ErrCorrupt, len(b))
 	}
 	s := jsonscan.New(b)
-	f := file{normalizer: verbatim{}, pre: wholePiece{}}
+	f := file{normalizer: verbatim{}}
 	err := s.Object(func(key []byte) error {
 		switch name := string(key); name {
 		case "added_tokens":
@@ -57,7 +57,7 @@ func fromJSON(b []byte) (*Tokenizer, error) {
 			if null, err := s.Null(); null || err != nil {
 				return err
 			}
-			kind, fields, err := component(s, name)
+			kind, fields, err := readComponent(s, name)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func fromJSON(b []byte) (*Tokenizer, error) {
 			case "normalizer":
 				f.normalizer, err = readNormalizer(kind, fields)
 			case "pre_tokenizer":
-				f.pre, err = readPreTokenizer(kind, fields)
+				f.pre, err = readPreTokenizer(nil, kind, fields)
 			case "post_processor":
 				f.post, err = readPost(kind, fields)
 			default:
@@ -92,24 +92,33 @@ func fromJSON(b []byte) (*Tokenizer, error) {
 
 // build puts the parts together.
 func (f *file) build() (*Tokenizer, error) {
-	m := f.model
-	unk, ok := m.vocab.id([]byte(m.unk))
-	if !ok {
-		return nil, fmt.Errorf("%w: tokenizer.json: model: unk_token %q is not in the vocabulary", ErrCorrupt, m.unk)
-	}
-	wp, err := newWordPiece(m.vocab, m.prefix, unk, m.maxChars)
+	// A ByteLevel at the end, which nothing but the model sees, may be left to the model.
+	_, byteLevel := last(f.pre).(byteLetters)
+	m, unk, bytes, err := f.model.build(byteLevel)
 	if err != nil {
 		return nil, err
+	}
+	if bytes {
+		f.pre = f.pre[:len(f.pre)-1]
+	}
+	marks, ok := last(f.pre).(*metaspace)
+	if ok && marks.split {
+		f.pre = f.pre[:len(f.pre)-1]
+	} else {
+		marks = nil
 	}
 	// The file does not say which token pads or masks; these are the names in use.
 	names := [4][]string{{"[CLS]", "<s>"}, {"[SEP]", "</s>"}, {"[PAD]", "<pad>"}, {"[MASK]", "<mask>"}}
-	t, err := build(m.vocab, f.normalizer, f.pre, wp, f.added, names)
+	t, err := build(f.model.vocab, f.normalizer, f.pre, m, f.added, names)
 	if err != nil {
 		return nil, err
 	}
-	t.unk = unk
+	t.unk, t.marks = unk, marks
+	_, isBPE := m.(*bpe)
+	_, isUnigram := m.(*unigram)
+	t.cached = isBPE || isUnigram
 	if f.post != nil {
-		t.before, t.after = f.post.before, f.post.after
+		t.before, t.after, t.trims = f.post.before, f.post.after, f.post.trims
 		if n := len(t.before); n > 0 && t.special[specialCLS] < 0 {
 			t.special[specialCLS] = t.before[0]
 		}
@@ -127,6 +136,14 @@ func (f *file) build() (*Tokenizer, error) {
 	return t, nil
 }
 
+// last returns the last step, nil for none.
+func last(steps []any) any {
+	if len(steps) == 0 {
+		return nil
+	}
+	return steps[len(steps)-1]
+}
+
 // fields are the members of a component but for its type, by name, unread.
 type fields map[string]*jsonscan.Scanner
 
@@ -139,8 +156,8 @@ func relocate(err error, name string) error {
 	return err
 }
 
-// component reads an object with a type.
-func component(s *jsonscan.Scanner, name string) (string, fields, error) {
+// readComponent reads an object with a type.
+func readComponent(s *jsonscan.Scanner, name string) (string, fields, error) {
 	kind, f := "", fields{}
 	err := s.Object(func(key []byte) error {
 		k := string(key)
@@ -239,70 +256,6 @@ func readAdded(s *jsonscan.Scanner) (AddedToken, error) {
 		err = s.Errorf("added token without content")
 	}
 	return t, err
-}
-
-func readNormalizer(kind string, f fields) (normalizer, error) {
-	if kind != "BertNormalizer" {
-		return nil, &UnsupportedError{Component: "normalizer", Name: kind}
-	}
-	if err := f.unknown("normalizer", kind, "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"); err != nil {
-		return nil, err
-	}
-	clean, err1 := f.bool("clean_text", true)
-	cjk, err2 := f.bool("handle_chinese_chars", true)
-	lowerCase, err3 := f.bool("lowercase", true)
-	strip, err4 := f.bool("strip_accents", lowerCase)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return nil, err
-	}
-	return newBertNormalizer(clean, cjk, strip, lowerCase), nil
-}
-
-func readPreTokenizer(kind string, f fields) (preTokenizer, error) {
-	if kind != "BertPreTokenizer" {
-		return nil, &UnsupportedError{Component: "pre_tokenizer", Name: kind}
-	}
-	return bertPreTokenizer{}, f.unknown("pre_tokenizer", kind)
-}
-
-// jsonModel is a model as the file describes it.
-type jsonModel struct {
-	vocab    *vocab
-	unk      string
-	prefix   string
-	maxChars int
-}
-
-func readModel(kind string, f fields) (*jsonModel, error) {
-	if kind == "" && f["max_input_chars_per_word"] != nil { // old files do not name the type
-		kind = "WordPiece"
-	}
-	if kind != "WordPiece" {
-		return nil, &UnsupportedError{Component: "model", Name: kind}
-	}
-	err := f.unknown("model", kind, "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
-	if err != nil {
-		return nil, err
-	}
-	m := &jsonModel{maxChars: bertMaxChars}
-	if m.unk, err = f.text("unk_token", "[UNK]"); err != nil {
-		return nil, err
-	}
-	if m.prefix, err = f.text("continuing_subword_prefix", bertPrefix); err != nil {
-		return nil, err
-	}
-	if s := f["max_input_chars_per_word"]; s != nil {
-		n, err := s.Int()
-		if err != nil || n < 0 || n > 1<<20 {
-			return nil, s.Errorf("max_input_chars_per_word is not a number from 0 to %d", 1<<20)
-		}
-		m.maxChars = int(n)
-	}
-	if f["vocab"] == nil {
-		return nil, fmt.Errorf("%w: tokenizer.json: model: no vocab", ErrCorrupt)
-	}
-	m.vocab, err = readVocab(f["vocab"])
-	return m, err
 }
 
 // readVocab reads {"token": id, ...}.

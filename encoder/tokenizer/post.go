@@ -7,28 +7,69 @@ import (
 	"github.com/golbert/golbert/internal/jsonscan"
 )
 
-// postProcessor holds the special tokens that stand before and after a single text.
-type postProcessor struct{ before, after []int32 }
+// postProcessor holds the special tokens that stand before and after a single text, and what becomes of offsets.
+type postProcessor struct {
+	before, after []int32
+	trims         []trim
+}
 
 func readPost(kind string, f fields) (*postProcessor, error) {
 	switch kind {
 	case "BertProcessing":
-		return readBertProcessing(f)
+		return readBertProcessing(kind, f)
 	case "TemplateProcessing":
 		return readTemplate(f)
+	case "RobertaProcessing":
+		p, err := readBertProcessing(kind, f, "trim_offsets", "add_prefix_space")
+		if err != nil {
+			return nil, err
+		}
+		return p, p.readTrim(f)
+	case "ByteLevel":
+		if err := f.unknown("post_processor", kind, "add_prefix_space", "trim_offsets", "use_regex"); err != nil {
+			return nil, err
+		}
+		p := &postProcessor{}
+		return p, p.readTrim(f)
+	case "Sequence":
+		p := &postProcessor{}
+		err := f.sequence("post_processor", kind, "processors", func(kind string, f fields) error {
+			q, err := readPost(kind, f)
+			if err != nil {
+				return err
+			}
+			p.before = append(append([]int32(nil), q.before...), p.before...)
+			p.after = append(p.after, q.after...)
+			p.trims = append(p.trims, q.trims...)
+			if len(p.before)+len(p.after) > maxTemplate || len(p.trims) > maxTemplate {
+				return fmt.Errorf("%w: tokenizer.json: post_processor: more than %d special tokens", ErrCorrupt, maxTemplate)
+			}
+			return nil
+		})
+		return p, err
 	}
 	return nil, &UnsupportedError{Component: "post_processor", Name: kind}
 }
 
+// readTrim reads the options of byte-level post-processors.
+func (p *postProcessor) readTrim(f fields) error {
+	on, err1 := f.bool("trim_offsets", true)
+	prefix, err2 := f.bool("add_prefix_space", true)
+	if on {
+		p.trims = append(p.trims, trim{prefixSpace: prefix})
+	}
+	return errors.Join(err1, err2)
+}
+
 // readBertProcessing reads {"sep": ["[SEP]", 102], "cls": ["[CLS]", 101]}.
-func readBertProcessing(f fields) (*postProcessor, error) {
-	if err := f.unknown("post_processor", "BertProcessing", "sep", "cls"); err != nil {
+func readBertProcessing(kind string, f fields, more ...string) (*postProcessor, error) {
+	if err := f.unknown("post_processor", kind, append(more, "sep", "cls")...); err != nil {
 		return nil, err
 	}
 	token := func(name string) ([]int32, error) {
 		s := f[name]
 		if s == nil {
-			return nil, fmt.Errorf("%w: tokenizer.json: BertProcessing lacks %q", ErrCorrupt, name)
+			return nil, fmt.Errorf("%w: tokenizer.json: %s lacks %q", ErrCorrupt, kind, name)
 		}
 		id := int32(-1)
 		err := s.Array(func(i int) error {
@@ -46,7 +87,7 @@ func readBertProcessing(f fields) (*postProcessor, error) {
 	}
 	cls, err1 := token("cls")
 	sep, err2 := token("sep")
-	return &postProcessor{cls, sep}, errors.Join(err1, err2)
+	return &postProcessor{before: cls, after: sep}, errors.Join(err1, err2)
 }
 
 func readID(s *jsonscan.Scanner) (int32, error) {

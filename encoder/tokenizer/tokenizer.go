@@ -15,8 +15,11 @@ type Tokenizer struct {
 	raw        *addedSet // tokens looked for in the text as it stands
 	normalized *addedSet // tokens looked for in normalised text
 	normalizer normalizer
-	pre        preTokenizer
+	pre        []any      // preTokenizer or rewriter, one after the other
+	marks      *metaspace // a Metaspace that comes after them, with words for encodeMarked
 	model      model
+	cached     bool    // the model is slow enough for a wordCache
+	trims      []trim  // what the post-processor does to offsets
 	before     []int32 // special tokens that the post-processor puts before the text
 	after      []int32 // and after it
 	size       int     // largest id + 1
@@ -109,8 +112,10 @@ func (t *Tokenizer) AppendEncode(e *Encoding, text string, o EncodeOptions) {
 	if s == nil {
 		s = new(scratch)
 	}
+	s.text, s.skipped = text, len(e.IDs)
 	t.encodeText(e, text, o.NoSpecialInText, limit, s)
-	if cap(s.norm.text) <= maxKept && cap(s.norm.from) <= maxKept {
+	s.text = ""
+	if s.small() {
 		t.pool.Put(s)
 	}
 	if len(e.IDs) > limit {
@@ -128,19 +133,22 @@ func (t *Tokenizer) encodeText(e *Encoding, text string, noSpecial bool, limit i
 	s.parts = t.raw.split(s.parts[:0], text, noSpecial)
 	for _, p := range s.parts {
 		if p.tok != nil {
-			e.add(p.tok.ID, [2]int{int(p.start), int(p.end)}, false)
+			t.addAdded(e, p.tok.ID, [2]int{int(p.start), int(p.end)}, text[p.start:p.end], s)
 			continue
 		}
 		a := &s.norm
 		a.reset(p.start)
 		t.normalizer.normalize(a, text[p.start:p.end], s)
 		if t.normalized == nil {
-			t.encodeWords(e, span{0, int32(len(a.text))}, limit, s)
+			if len(a.text) > 0 {
+				t.encodeWords(e, span{0, int32(len(a.text))}, limit, s)
+			}
 		} else {
-			s.inner = t.normalized.split(s.inner[:0], string(a.text), noSpecial)
+			normalized := string(a.text)
+			s.inner = t.normalized.split(s.inner[:0], normalized, noSpecial)
 			for _, q := range s.inner {
 				if q.tok != nil {
-					e.add(q.tok.ID, a.origin(q.span), false)
+					t.addAdded(e, q.tok.ID, a.origin(q.span), normalized[q.start:q.end], s)
 				} else {
 					t.encodeWords(e, q.span, limit, s)
 				}
@@ -152,19 +160,56 @@ func (t *Tokenizer) encodeText(e *Encoding, text string, noSpecial bool, limit i
 	}
 }
 
-// encodeWords appends the tokens of a range of the normalised text.
+// encodeWords appends the tokens of a range of the normalised text, which is not empty.
 func (t *Tokenizer) encodeWords(e *Encoding, in span, limit int, s *scratch) {
 	a := &s.norm
-	s.words = t.pre.preTokenize(s.words[:0], a, in)
-	for _, w := range s.words {
-		s.pieces = t.model.tokenize(s.pieces[:0], a.text[w.start:w.end])
-		for _, p := range s.pieces {
-			e.add(p.id, a.origin(span{w.start + p.start, w.start + p.end}), false)
+	words := append(s.words[:0], in)
+	next, k := s.nextWords, 0
+	for _, st := range t.pre {
+		next = next[:0]
+		switch st := st.(type) {
+		case preTokenizer:
+			for _, w := range words {
+				next = st.preTokenize(next, a, w)
+			}
+		case rewriter:
+			dst := &s.rewritten[k&1]
+			k++
+			dst.reset(0)
+			dst.toMapped()
+			next = st.rewrite(next, dst, a, words)
+			a = dst
+		}
+		words, next = next, words
+	}
+	s.words, s.nextWords = words, next
+	if t.marks != nil {
+		t.encodeMarked(e, a, words, limit, s)
+		return
+	}
+	for _, w := range words {
+		for _, p := range t.pieces(a.text[w.start:w.end], s) {
+			t.addPiece(e, p.id, a.origin(span{w.start + p.start, w.start + p.end}), s)
 		}
 		if len(e.IDs) > limit {
 			return
 		}
 	}
+}
+
+// pieces returns the pieces of a word, valid until the next call.
+func (t *Tokenizer) pieces(word []byte, s *scratch) []piece {
+	if !t.cached || len(word) > maxCached || len(word) == 0 {
+		s.pieces = t.model.tokenize(s.pieces[:0], word, s)
+		return s.pieces
+	}
+	found, hash, ok := s.cache.get(word)
+	if ok {
+		return found
+	}
+	s.pieces = t.model.tokenize(s.pieces[:0], word, s)
+	s.cache.put(word, s.pieces, hash)
+	return s.pieces
 }
 
 // ID returns the id of a token of the vocabulary or of an added token, by its exact text.
@@ -197,8 +242,13 @@ func (t *Tokenizer) NumSpecial() int { return len(t.before) + len(t.after) }
 
 // LowerCases reports whether the normalizer lower-cases.
 func (t *Tokenizer) LowerCases() bool {
-	n, ok := t.normalizer.(*bertNormalizer)
-	return ok && n.lower
+	switch n := t.normalizer.(type) {
+	case *bertNormalizer:
+		return n.lower
+	case chain:
+		return n.lowerCases()
+	}
+	return false
 }
 
 func (t *Tokenizer) specialID(i int) (int32, bool) { return max(t.special[i], 0), t.special[i] >= 0 }
@@ -216,11 +266,11 @@ func (t *Tokenizer) PAD() (int32, bool) { return t.specialID(specialPad) }
 func (t *Tokenizer) MASK() (int32, bool) { return t.specialID(specialMask) }
 
 // UNK returns the id of the unknown token, when there is one.
-func (t *Tokenizer) UNK() (int32, bool) { return t.unk, true }
+func (t *Tokenizer) UNK() (int32, bool) { return max(t.unk, 0), t.unk >= 0 }
 
 // build puts a tokenizer together: it numbers the added tokens as the reference does (the vocabulary's id when
 // the token is there, else the next free one) and looks up the special tokens.
-func build(v *vocab, norm normalizer, pre preTokenizer, m model, added []AddedToken, names [4][]string) (*Tokenizer, error) {
+func build(v *vocab, norm normalizer, pre []any, m model, added []AddedToken, names [4][]string) (*Tokenizer, error) {
 	t := &Tokenizer{
 		vocab: v, normalizer: norm, pre: pre, model: m,
 		addedByID: make(map[int32]string, len(added)), addedID: make(map[string]int32, len(added)),
@@ -288,7 +338,7 @@ func (t *Tokenizer) WithBERT(lowerCase, stripAccents, cjk *bool) *Tokenizer {
 	}
 	c := &Tokenizer{
 		vocab: t.vocab, added: t.added, addedByID: t.addedByID, addedID: t.addedID, pre: t.pre, model: t.model,
-		before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
+		marks: t.marks, cached: t.cached, trims: t.trims, before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
 		normalizer: newBertNormalizer(n.clean, split, strip, lower),
 	}
 	c.index()

@@ -10,7 +10,7 @@ import (
 
 // runeFlags are the properties of a code point, as the reference implementation sees them: its crates mix
 // Unicode versions 8 to 17, so neither Go's tables nor those of one Unicode version give the same ids.
-type runeFlags uint16
+type runeFlags uint32
 
 const (
 	isControl      runeFlags = 1 << iota // dropped by BertNormalizer's clean_text
@@ -22,6 +22,16 @@ const (
 	isUpper                              // changes when lower-cased
 	isWord                               // \w of the regex crate
 	isNonStarter                         // canonical combining class above 0
+	isJoin                               // stays in the grapheme cluster of what is before it
+	isPrepend                            // starts the grapheme cluster of what follows
+	isBreak                              // a grapheme cluster of its own (control characters)
+	isPicto                              // Extended_Pictographic
+	isLetter                             // \p{L} of the regular expressions
+	isNumber                             // \p{N} of the regular expressions
+	isNumeric                            // char::is_numeric
+	isMark                               // any combining mark, dropped by StripAccents
+	isNFCMaybe                           // changes under NFC, or may do so after another code point
+	isCompat                             // changes under NFKC
 )
 
 // flagsOf looks up a code point below U+110000.

@@ -27,7 +27,7 @@ func newWordPiece(v *vocab, prefix string, unk int32, maxChars int) (*wordPiece,
 }
 
 // tokenize implements model.
-func (m *wordPiece) tokenize(dst []piece, word []byte) []piece {
+func (m *wordPiece) tokenize(dst []piece, word []byte, _ *scratch) []piece {
 	if len(word) > m.maxChars && utf8.RuneCount(word) > m.maxChars {
 		return append(dst, piece{m.unk, span{0, int32(len(word))}})
 	}

@@ -4,7 +4,7 @@
 
 Prints the number of texts whose ids or offsets differ, and the first few of them.
 """
-import collections, glob, io, json, os, random, struct, subprocess, sys, tempfile, time
+import collections, glob, gzip, io, json, os, random, struct, subprocess, sys, tempfile, time
 
 import zstandard
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -21,13 +21,20 @@ def from_vocab(path, cased):
     return t
 
 
+def whole(t):
+    t.no_truncation()
+    t.no_padding()
+    return t
+
+
 def load(name):
     d = f"{ROOT}/tokenizers/{name}"
+    if name.endswith(".json"):
+        return whole(Tokenizer.from_file(name)), [name]
     if os.path.exists(d + "/tokenizer.json"):
-        t = Tokenizer.from_file(d + "/tokenizer.json")
-        t.no_truncation()
-        t.no_padding()
-        return t, [d + "/tokenizer.json"]
+        return whole(Tokenizer.from_file(d + "/tokenizer.json")), [d + "/tokenizer.json"]
+    if os.path.exists(d + "/tokenizer.json.gz") and not os.path.exists(d + "/vocab.txt"):
+        return whole(Tokenizer.from_str(gzip.open(d + "/tokenizer.json.gz", "rt", encoding="utf-8").read())), [d + "/tokenizer.json.gz"]
     cased = name != "bert-base-uncased"
     return from_vocab(d + "/vocab.txt", cased), [d + "/vocab.txt", "cased" if cased else "uncased"]
 
@@ -46,7 +53,7 @@ def blocks(n):
     r = random.Random(7)
     marks = [0x300, 0x301, 0x302e, 0x302f, 0x345, 0x34f, 0x3099, 0x94d, 0xa953, 0x1d165, 0x200d, 0xfe0f, 0xe0041, 0x16ff0, 0x1b44]
     odd = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", "[ SEP]", "##a", "##", " ", "  ", "\t", "\n", "\r\n", "\0", "\ufffd", "\xad",
-           "\u200b", "\ufeff", "\x85", "\u2028", "\u3000", "\x0b", "İ", "ß", "Σ", "ﬁ", "Å", "한", "각", "中", "豈", "\u0f77", "\u0344"]
+           "\u200b", "\ufeff", "\x85", "\u2028", "\u3000", "\x0b", "İ", "ß", "Σ", "ﬁ", "Å", "한", "½", "…", "①", "ａ", "ｶﾞ", "㍿", "▁", "<unk>", "<s>", "<mask>", "\u1100\u1161\u0301", "\u0915\u094d\u0937", "\u0600", "©\u200d©", "\u0301", "\u3099", "か", "\x01", "각", "中", "豈", "\u0f77", "\u0344"]
     for _ in range(n):
         s = []
         base = r.choice([0x20, 0xc0, 0x370, 0x400, 0x590, 0x600, 0x900, 0xe00, 0x1100, 0x1e00, 0x2000, 0x2e00, 0x3000, 0x4e00, 0xa000, 0xac00, 0xf900, 0xfb00, 0x10000, 0x11000, 0x1d100, 0x1f300, 0x20000, 0x2f800, 0xe0000])
@@ -73,6 +80,9 @@ def main():
     lines = list(texts()) if "--fuzz" not in sys.argv else list(blocks(int(sys.argv[sys.argv.index("--fuzz") + 1])))
     names = sys.argv[sys.argv.index("--tokenizers") + 1].split(",") if "--tokenizers" in sys.argv else [
         "all-minilm-l6-v2", "bert-base-uncased", "bert-base-cased", "bert-base-chinese", "bert-base-multilingual-cased"]
+    if "--sample" in sys.argv:
+        n = int(sys.argv[sys.argv.index("--sample") + 1])
+        lines = random.Random(5).sample(lines, min(n, len(lines)))
     print(len(lines), "texts", sum(len(l.encode()) for l in lines), "bytes")
     with tempfile.NamedTemporaryFile(delete=False) as f:
         for l in lines:

@@ -5,10 +5,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"io"
 	"log"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -20,8 +23,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			log.Fatal(err)
+		}
+		if b, err = io.ReadAll(z); err != nil {
+			log.Fatal(err)
+		}
+	}
 	var tok *tokenizer.Tokenizer
-	if strings.HasSuffix(os.Args[1], ".json") {
+	if strings.Contains(filepath.Base(os.Args[1]), ".json") {
 		tok, err = tokenizer.FromJSON(b)
 	} else {
 		tok, err = tokenizer.FromVocab(b, tokenizer.VocabOptions{Cased: os.Args[2] == "cased"})
