@@ -82,11 +82,18 @@ type encodeScratch struct {
 }
 
 func (c *Codebook) encodeRows(enc *Encoded, data []float32, i, j int, s *encodeScratch) {
-	n, d, rb := j-i, c.dim, c.RowBytes()
+	n, d := j-i, c.dim
 	s.rows, s.scores = grown(s.rows, n*d), grown(s.scores, n)
-	codes, out := enc.Codes[i:j], enc.Residuals[i*rb:j*rb]
 	c.Rotate(s.rows, data[i*d:j*d], n)
-	c.assigner().assign(codes, s.scores, s.rows, &s.assign)
+	c.assigner().assign(enc.Codes[i:j], s.scores, s.rows, &s.assign)
+	c.encodeResiduals(enc, i, j, s)
+}
+
+// encodeResiduals codes the vectors s.rows, whose codes are enc's from i to j and whose inner products with
+// their centroids are s.scores.
+func (c *Codebook) encodeResiduals(enc *Encoded, i, j int, s *encodeScratch) {
+	n, d, rb := j-i, c.dim, c.RowBytes()
+	codes, out := enc.Codes[i:j], enc.Residuals[i*rb:j*rb]
 	if c.nbits == 16 {
 		encodeHalf(out, s.rows)
 		for r := range n {

@@ -63,8 +63,8 @@ func RoundHalf(values []float32) (rounded []float32, worst float32) {
 	return rounded, worst
 }
 
-// EncodeAt is Encode with the centroids given: levels are the nearest for what they leave over of the vectors of
-// m, which are in input space. It is for coding anew what was coded before, where the search for the nearest
+// EncodeAt is Encode with the centroids given; m is in input space, and the work is done on the calling
+// goroutine. It is for coding anew what was coded before, where the search for the nearest
 // centroid would take almost all of the time. Errors: maxsim.ErrDim, maxsim.ErrNotFinite, and ErrOption for
 // codes that are not below K or not one per vector.
 func (c *Codebook) EncodeAt(m maxsim.Matrix, codes []uint32) (Encoded, error) {
@@ -77,25 +77,26 @@ func (c *Codebook) EncodeAt(m maxsim.Matrix, codes []uint32) (Encoded, error) {
 	if len(codes) != m.Rows {
 		return Encoded{}, fmt.Errorf("quant: encode: %d codes for %d vectors: %w", len(codes), m.Rows, ErrOption)
 	}
-	d, rb := c.dim, c.RowBytes()
-	enc := Encoded{Codes: append([]uint32(nil), codes...), Residuals: make([]byte, m.Rows*rb)}
-	x, idx := make([]float32, d), make([]uint8, d)
 	for i, code := range codes {
 		if int64(code) >= int64(c.k) {
 			return Encoded{}, fmt.Errorf("quant: encode: vector %d has code %d of %d: %w", i, code, c.k, ErrOption)
 		}
-		c.Rotate(x, m.Row(i), 1)
-		out := enc.Residuals[i*rb : (i+1)*rb]
-		if c.nbits == 16 {
-			encodeHalf(out, x)
-			continue
-		}
-		cent, inv := c.centroids[int(code)*d:int(code)*d+d], 1/c.Scale(code)
-		for t, v := range x {
-			idx[t] = c.grid.bucket((v - cent[t]) * inv)
-		}
-		PackBits(out, idx, c.nbits)
 	}
-	enc.InvNorms = c.InvNorms(make([]float32, 0, m.Rows), codes, enc.Residuals)
+	d := c.dim
+	enc := Encoded{
+		Codes:     append([]uint32(nil), codes...),
+		Residuals: make([]byte, m.Rows*c.RowBytes()),
+		InvNorms:  make([]float32, m.Rows),
+	}
+	var s encodeScratch
+	for i := 0; i < m.Rows; i += encodeBlock {
+		n := min(encodeBlock, m.Rows-i)
+		s.rows, s.scores = grown(s.rows, n*d), grown(s.scores, n)
+		c.Rotate(s.rows, m.Data[i*d:(i+n)*d], n)
+		for r, code := range codes[i : i+n] {
+			s.scores[r] = kernel.Dot(s.rows[r*d:(r+1)*d], c.centroid(code))
+		}
+		c.encodeResiduals(&enc, i, i+n, &s)
+	}
 	return enc, nil
 }

@@ -65,7 +65,7 @@ func TestEncodeAt(t *testing.T) {
 				differ++
 			}
 		}
-		// Division and multiplication by the inverse may round to either side of a cutoff.
+		// The inner product with the centroid may be rounded otherwise, and then a value at a cutoff.
 		require.LessOrEqual(t, differ, len(want.Residuals)/1000)
 	}
 	book, err := Train(context.Background(), docs, &TrainOptions{Centroids: 8})

@@ -29,7 +29,7 @@ type KMeansOptions struct {
 
 // Defaults of KMeansOptions. See ARCHITECTURE.md for the measurements behind them.
 const (
-	DefaultIterations        = 6
+	DefaultIterations        = 10
 	DefaultPointsPerCentroid = 64
 )
 
