@@ -29,53 +29,36 @@ const (
 //
 // The codebook: the first Add trains one on a sample of its own documents, which are spooled to a temporary
 // file in the index directory, as float32, until all have been seen. Later ones are coded with the newest
-// codebook, unless an Add brings so many tokens that quant.NumCentroids of them is four times what it has
-// (about sixteen times the tokens that it was trained for): then a new one is trained for the new segments,
-// and the old segments keep theirs. With Options.Codebook nothing is ever trained; then, and when
-// Options.Centroids fixes the size and a codebook is there, documents are not spooled.
-func (ix *Index) Add(ctx context.Context, docs iter.Seq2[Document, error], o *AddOptions) (res AddResult, err error) {
-	ctx, end, err := ix.beginWrite(ctx)
-	if err != nil {
-		return AddResult{}, err
+// codebook. It changes in three cases. When an Add brings so many tokens that quant.NumCentroids of them is
+// four times what it has (about sixteen times the tokens that it was trained for), a new one is trained for
+// the new segments, and the old segments keep theirs until Compact is told to recode. When a small index grows
+// as much in small steps, a new one is trained for all of it, and everything is coded again. And when the new
+// documents fit it badly, because they bring a topic that it was not trained for, it is extended by
+// centroids for them; what is there already stays as it is. With Options.Codebook nothing is ever trained;
+// then, and when Options.Centroids fixes the size and a codebook is there, documents are not spooled.
+//
+// Every eighth small Add or so merges small segments on the way, see MaybeCompact.
+func (ix *Index) Add(ctx context.Context, docs iter.Seq2[Document, error], o *AddOptions) (AddResult, error) {
+	if o == nil {
+		o = &AddOptions{}
 	}
-	defer end()
-	defer func() { err = cause(ctx, err) }()
-	base, err := ix.current()
-	if err != nil {
-		return AddResult{}, err
-	}
-	defer base.release()
-	a := &adder{ix: ix, ctx: ctx, base: base, c: ix.newCommit(base), dels: make(map[uint64]*roaring.Bitmap)}
-	if o != nil {
-		a.o = *o
-	}
-	defer a.close()
-	if err := a.run(docs); err != nil {
-		return AddResult{}, err
-	}
-	if a.docs == 0 {
-		return AddResult{}, nil
-	}
-	a.report("commit", 0, true)
-	st, err := a.c.commit(ctx)
-	if err != nil {
-		return AddResult{}, err
-	}
-	ix.install(st)
-	return a.res, nil
+	res, err := ix.apply(ctx, Batch{Add: docs}, &UpdateOptions{
+		NoReplace: !o.Upsert, NoCompact: o.NoCompact, Progress: o.Progress,
+	})
+	return res.AddResult, err
 }
 
-// adder is one Add under way.
+// adder is one Add or Update under way.
 type adder struct {
 	ix   *Index
 	ctx  context.Context // of this one call
-	o    AddOptions
+	o    UpdateOptions
 	base *state
 	c    *commit
 	cb   *quant.Codebook
 	b    *segBuilder                // the segment under construction, nil between two
 	dead *roaring.Bitmap            // its documents that gave way to later ones
-	dels map[uint64]*roaring.Bitmap // new deletions of finished segments, by number
+	dels map[uint64]*roaring.Bitmap // new deletions of segments in the index or finished, by number
 
 	batch    []incoming // not yet coded; their rows lie end to end in vec
 	vec      []float32
@@ -86,7 +69,8 @@ type adder struct {
 	docs     int // accepted
 	tokens   uint64
 	written  int
-	res      AddResult
+	recode   bool // cb was trained for the whole index
+	res      UpdateResult
 	lastDocs int // at the last report
 }
 
@@ -120,7 +104,7 @@ func (a *adder) run(docs iter.Seq2[Document, error]) error {
 	direct := a.base.man.FixedCodebook || cb != nil && a.ix.opts.Centroids > 0 && entry.Tokens > 0
 	if direct {
 		a.cb = cb
-		if err := a.read(docs, a.write); err != nil {
+		if err := a.read(docs, a.write); err != nil || a.docs == 0 {
 			return err
 		}
 		return a.finish()
@@ -166,9 +150,9 @@ func (a *adder) read(docs iter.Seq2[Document, error], next func(*incoming) error
 			return err
 		}
 		buf = in.vec
-		if !a.o.Upsert {
+		if a.o.NoReplace {
 			// Now rather than after minutes of training.
-			if _, _, ok, err := findLive(a.base.segs, d.ID, nil); err != nil {
+			if _, _, ok, err := findLive(a.base.segs, d.ID, a.dels); err != nil {
 				return err
 			} else if ok {
 				return &DocumentError{ID: d.ID, Position: a.docs, Err: fmt.Errorf("it is in the index: %w", ErrDuplicateID)}
@@ -188,7 +172,7 @@ func (a *adder) read(docs iter.Seq2[Document, error], next func(*incoming) error
 
 // keep spools a document.
 func (a *adder) keep(d *incoming) error {
-	if !a.o.Upsert && len(a.early) < earlyIDs {
+	if a.o.NoReplace && len(a.early) < earlyIDs {
 		h := sha256.Sum256([]byte(d.id))
 		key := [16]byte(h[:16])
 		if _, ok := a.early[key]; ok {
@@ -198,74 +182,6 @@ func (a *adder) keep(d *incoming) error {
 	}
 	a.report("read", 0, false)
 	return a.spool.add(d)
-}
-
-// chooseCodebook trains a codebook for the spooled documents, or takes the newest.
-func (a *adder) chooseCodebook(cb *quant.Codebook, entry *manCodebook) error {
-	o := a.ix.opts
-	tokens := a.spool.tokens
-	if cb != nil {
-		// A codebook with entry.Tokens = 0 is the placeholder of an index of documents without tokens.
-		outgrown := o.Centroids == 0 && quant.NumCentroids(tokens) >= 4*cb.K() && tokens >= 4*entry.Tokens
-		if tokens == 0 || entry.Tokens > 0 && !outgrown {
-			a.cb = cb
-			return nil
-		}
-	}
-	var err error
-	if tokens == 0 {
-		a.cb, err = placeholder(o.Dim, o.NBits)
-	} else {
-		a.cb, err = a.train(tokens)
-	}
-	if err != nil {
-		return err
-	}
-	return a.c.addCodebook(a.cb, tokens)
-}
-
-// train learns a codebook from a sample of the spooled documents.
-func (a *adder) train(tokens uint64) (*quant.Codebook, error) {
-	o := a.ix.opts
-	k := o.Centroids
-	if k == 0 {
-		k = quant.NumCentroids(tokens)
-	}
-	// A tenth more than k-means looks at, for the vectors that it holds out.
-	most := min(tokens, uint64(max(k, 1))*quant.DefaultPointsPerCentroid*11/10+4096, uint64(max(sampleBytes/(4*o.Dim), 1)))
-	r := quant.NewReservoir(int(most), o.Dim, o.Seed)
-	err := a.spool.each(func(d *incoming) error {
-		if a.ctx.Err() != nil {
-			return context.Cause(a.ctx)
-		}
-		r.Add(maxsim.Matrix{Data: d.vec, Rows: d.rows, Dim: o.Dim})
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	cb, err := quant.Train(a.ctx, r.Sample(), &quant.TrainOptions{
-		NBits: o.NBits, Centroids: o.Centroids, Tokens: tokens, Seed: o.Seed, Workers: o.Workers,
-		Progress: func(done, total int) {
-			if a.o.Progress != nil {
-				a.o.Progress(Progress{Stage: "train", Docs: done, Total: total, Tokens: tokens})
-			}
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("index: training a codebook: %w", err)
-	}
-	return cb, nil
-}
-
-// placeholder is the codebook of segments that have no token at all.
-func placeholder(dim, nbits int) (*quant.Codebook, error) {
-	cent := make([]float32, dim)
-	cent[0] = 1
-	if nbits == 16 {
-		return quant.NewCodebook(dim, nbits, cent, nil, nil)
-	}
-	return quant.NewCodebook(dim, nbits, cent, make([]float32, 1<<nbits-1), make([]float32, 1<<nbits))
 }
 
 // write takes a document into the batch, and codes the batch when it is full.
@@ -285,23 +201,19 @@ func (a *adder) write(d *incoming) error {
 func (a *adder) code() error {
 	dim := a.ix.opts.Dim
 	m := maxsim.Matrix{Data: a.vec, Rows: a.rows, Dim: dim}
-	enc, err := a.cb.Encode(a.ctx, m, a.ix.opts.Workers)
+	enc, err := encode(a.ctx, a.cb, m, a.ix.opts.Workers)
 	if err != nil {
 		return err
 	}
-	if a.cb.NBits() < 16 {
-		for i := range a.rows {
-			if enc.InvNorms[i] != 0 && isZero(m.Row(i)) {
-				enc.InvNorms[i] = 0 // the mark of a vector of zeros
-			}
-		}
+	if len(a.rotated) < dim {
+		a.rotated = make([]float32, dim)
 	}
 	at, rb := 0, a.cb.RowBytes()
 	for i := range a.batch {
 		d := &a.batch[i]
 		to := at + d.rows
 		codes := enc.Codes[at:to]
-		if err := a.append(d, codes, enc.Residuals[at*rb:to*rb], enc.InvNorms[at:to], a.residual(a.vec[at*dim:to*dim], codes)); err != nil {
+		if err := a.append(d, codes, enc.Residuals[at*rb:to*rb], enc.InvNorms[at:to], residualSum(a.cb, a.rotated, a.vec[at*dim:to*dim], codes)); err != nil {
 			return err
 		}
 		at = to
@@ -313,23 +225,6 @@ func (a *adder) code() error {
 	}
 	a.report("write", total, false)
 	return nil
-}
-
-// residualSample is the share of a document's tokens whose residuals are measured: one in so many.
-const residualSample = 8
-
-// residual gives the mean norm of what the centroids leave over of a document's rows, times their number.
-func (a *adder) residual(rows []float32, codes []uint32) float64 {
-	dim, cent, sum, n := a.cb.Dim(), a.cb.Centroids(), 0.0, 0
-	if len(a.rotated) < dim {
-		a.rotated = make([]float32, dim)
-	}
-	for i := 0; i < len(codes); i += residualSample {
-		a.cb.Rotate(a.rotated, rows[i*dim:(i+1)*dim], 1)
-		sum += distance(a.rotated[:dim], cent[int(codes[i])*dim:(int(codes[i])+1)*dim])
-		n++
-	}
-	return sum / float64(max(n, 1)) * float64(len(codes))
 }
 
 // append puts a coded document into the segment under construction, after the one that it replaces has
@@ -361,7 +256,7 @@ func (a *adder) append(d *incoming, codes []uint32, residuals []byte, invNorms [
 func (a *adder) replace(d *incoming) error {
 	if a.b != nil {
 		if ord, ok := a.b.byID[d.id]; ok {
-			if !a.o.Upsert {
+			if a.o.NoReplace {
 				return &DocumentError{ID: d.id, Position: d.pos, Err: fmt.Errorf("it came earlier in this batch: %w", ErrDuplicateID)}
 			}
 			a.dead.Add(ord)
@@ -370,14 +265,14 @@ func (a *adder) replace(d *incoming) error {
 		}
 	}
 	segs := a.c.segs
-	if !a.o.Upsert {
+	if a.o.NoReplace {
 		segs = segs[len(a.base.segs):] // the rest was looked up by read
 	}
 	i, ord, ok, err := findLive(segs, d.id, a.dels)
 	if err != nil || !ok {
 		return err
 	}
-	if !a.o.Upsert {
+	if a.o.NoReplace {
 		return &DocumentError{ID: d.id, Position: d.pos, Err: fmt.Errorf("it came earlier in this batch: %w", ErrDuplicateID)}
 	}
 	seg := segs[i]
@@ -458,5 +353,8 @@ func (a *adder) finish() error {
 			return err
 		}
 	}
-	return a.c.deleteAll(a.dels)
+	if err := a.c.deleteAll(a.dels); err != nil {
+		return err
+	}
+	return a.autoMerge()
 }

@@ -38,7 +38,7 @@ const maxProblems = 20
 func Check(ctx context.Context, dir string) (*Report, error) { return check(ctx, vfs.OS{}, dir) }
 
 func check(ctx context.Context, fsys vfs.FS, dir string) (*Report, error) {
-	st, err := loadNewest(ctx, fsys, dir)
+	st, err := loadNewest(ctx, fsys, dir, nil)
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
 			return nil, err

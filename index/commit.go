@@ -39,6 +39,10 @@ type commit struct {
 	published bool // the manifest may have its final name
 	done      bool
 	fresh     []*segFile // opened by this commit
+	numbers   []uint64   // of the segments begun
+
+	over   map[string]*quant.Codebook // see newestForms; for the codebooks overOf
+	overOf []manCodebook
 }
 
 // pending is a file that is written and not yet synced.
@@ -180,18 +184,40 @@ func (c *commit) addCodebook(cb *quant.Codebook, tokens uint64) error {
 
 // newSegment starts the next segment file.
 func (c *commit) newSegment(cb *quant.Codebook) (*segBuilder, error) {
-	number := c.man.NextSegment
+	number := c.ix.reserve(c.man.NextSegment)
+	c.numbers = append(c.numbers, number)
+	c.man.NextSegment = number + 1
 	f, err := c.create(segmentName(number))
 	if err != nil {
 		return nil, err
 	}
-	c.man.NextSegment++
 	b, err := newSegBuilder(f, number, cb)
 	if err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("index: %s: %w", segmentName(number), err)
 	}
 	return b, nil
+}
+
+// reserve gives a number that no other segment has, be it in a commit or in the making.
+func (ix *Index) reserve(least uint64) uint64 {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	n := max(ix.next, least)
+	if ix.cur != nil {
+		n = max(n, ix.cur.man.NextSegment)
+	}
+	ix.next = n + 1
+	return n
+}
+
+// unreserve gives numbers back, if they are the last that were given.
+func (ix *Index) unreserve(numbers []uint64) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	for i := len(numbers) - 1; i >= 0 && ix.next == numbers[i]+1; i-- {
+		ix.next--
+	}
 }
 
 // addSegment finishes a segment file and makes it part of the commit.
@@ -322,7 +348,8 @@ func (c *commit) syncDir() error {
 
 // open makes the state of a durable commit and arranges for the removal of what it no longer needs.
 func (c *commit) open(size int64) *state {
-	st := &state{man: c.man, manSize: size, segs: c.segs, books: make(map[string]*quant.Codebook)}
+	c.lift()
+	st := &state{man: c.man, manSize: size, segs: c.segs, books: make(map[string]*quant.Codebook), over: c.over}
 	st.refs.Store(1)
 	for _, b := range c.man.Codebooks {
 		st.books[b.ID] = c.books[b.ID]
@@ -340,6 +367,11 @@ func (c *commit) open(size int64) *state {
 	}
 	used := c.man.files()
 	var gone []string
+	for _, n := range c.files {
+		if !used[n] && !slices.ContainsFunc(c.fresh, func(f *segFile) bool { return f.name == n }) {
+			gone = append(gone, n) // begun and given up
+		}
+	}
 	if c.base.man.Generation > 0 {
 		gone = append(gone, manifestName(c.base.man.Generation))
 	}
@@ -386,6 +418,7 @@ func (c *commit) abort() {
 		}
 	}
 	c.ix.removeOwned(manifestName(c.man.Generation) + tmpSuffix)
+	c.ix.unreserve(c.numbers)
 }
 
 // install makes a state the newest commit.

@@ -13,29 +13,26 @@ import (
 // names it, and nothing is deleted, unless DeleteOptions.IgnoreMissing is set. An id that is named twice
 // counts once.
 func (ix *Index) Delete(ctx context.Context, ids []string, o *DeleteOptions) (n int, err error) {
-	ctx, end, err := ix.beginWrite(ctx)
-	if err != nil {
-		return 0, err
+	if o == nil {
+		o = &DeleteOptions{}
 	}
-	defer end()
-	defer func() { err = cause(ctx, err) }()
-	base, err := ix.current()
-	if err != nil {
-		return 0, err
-	}
-	defer base.release()
-	dels := make(map[uint64]*roaring.Bitmap)
+	res, err := ix.apply(ctx, Batch{Delete: ids}, &UpdateOptions{IgnoreMissing: o.IgnoreMissing, NoCompact: o.NoCompact})
+	return res.Deleted, err
+}
+
+// delete marks documents of the index, by id, and gives their number.
+func (a *adder) delete(ids []string) (n int, err error) {
 	seen := make(map[string]bool, len(ids))
 	var unknown []string
 	for _, id := range ids {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
+		if a.ctx.Err() != nil {
+			return 0, context.Cause(a.ctx)
 		}
 		if seen[id] {
 			continue
 		}
 		seen[id] = true
-		i, ord, ok, err := findLive(base.segs, id, dels)
+		i, ord, ok, err := findLive(a.base.segs, id, a.dels)
 		if err != nil {
 			return 0, err
 		}
@@ -43,25 +40,12 @@ func (ix *Index) Delete(ctx context.Context, ids []string, o *DeleteOptions) (n 
 			unknown = append(unknown, id)
 			continue
 		}
-		markDead(dels, base.segs[i], ord)
+		markDead(a.dels, a.base.segs[i], ord)
 		n++
 	}
-	if len(unknown) > 0 && (o == nil || !o.IgnoreMissing) {
+	if len(unknown) > 0 && !a.o.IgnoreMissing {
 		return 0, fmt.Errorf("%w: %s", ErrUnknownID, clipAll(unknown))
 	}
-	if n == 0 {
-		return 0, nil
-	}
-	c := ix.newCommit(base)
-	defer c.abort()
-	if err := c.deleteAll(dels); err != nil {
-		return 0, err
-	}
-	st, err := c.commit(ctx)
-	if err != nil {
-		return 0, err
-	}
-	ix.install(st)
 	return n, nil
 }
 

@@ -8,8 +8,6 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/quant"
 )
@@ -52,9 +50,11 @@ func (ix *Index) AddEncoded(ctx context.Context, docs iter.Seq2[EncodedDocument,
 	if !base.man.FixedCodebook {
 		return AddResult{}, ErrNoCodebook
 	}
-	a := &adder{ix: ix, ctx: ctx, base: base, c: ix.newCommit(base), dels: make(map[uint64]*roaring.Bitmap)}
+	a := ix.newAdder(ctx, base, nil)
 	if o != nil {
-		a.o = *o
+		a.o = UpdateOptions{NoReplace: !o.Upsert, NoCompact: o.NoCompact, Progress: o.Progress}
+	} else {
+		a.o.NoReplace = true
 	}
 	defer a.close()
 	a.cb, _ = base.newestBook()
@@ -76,13 +76,10 @@ func (ix *Index) AddEncoded(ctx context.Context, docs iter.Seq2[EncodedDocument,
 	if err := a.finish(); err != nil {
 		return AddResult{}, err
 	}
-	a.report("commit", 0, true)
-	st, err := a.c.commit(ctx)
-	if err != nil {
+	if err := a.commit(); err != nil {
 		return AddResult{}, err
 	}
-	ix.install(st)
-	return a.res, nil
+	return a.res.AddResult, nil
 }
 
 // encodedAdder is one AddEncoded under way.
@@ -98,9 +95,9 @@ func (e *encodedAdder) add(d *EncodedDocument) error {
 	if err := e.check(d); err != nil {
 		return fail(err)
 	}
-	if !e.o.Upsert {
+	if e.o.NoReplace {
 		// append looks at this Add's own segments only.
-		if _, _, ok, err := findLive(e.base.segs, d.ID, nil); err != nil {
+		if _, _, ok, err := findLive(e.base.segs, d.ID, e.dels); err != nil {
 			return err
 		} else if ok {
 			return fail(fmt.Errorf("it is in the index: %w", ErrDuplicateID))

@@ -20,6 +20,9 @@ type Index struct {
 	opts     *Options // as in the manifest, complete
 	readOnly bool
 	turn     chan struct{} // holds one token; a writer takes it
+	// compacting holds one token; a compaction takes it.
+	compacting chan struct{}
+	tried      fitTried // under turn
 
 	mu     sync.Mutex
 	cur    *state
@@ -28,6 +31,7 @@ type Index struct {
 	lock   io.Closer // nil when read-only, or given back
 	writes int       // writers at work, or waiting for their turn
 	stop   chan struct{}
+	next   uint64 // lowest number that no segment has, once one was made
 }
 
 // Create makes a new index in a directory that is absent or empty (else ErrExists) and opens it for
@@ -48,10 +52,10 @@ func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
 	if err := vacant(dir, names); err != nil {
 		return nil, err
 	}
-	var above []string // directories that get a new entry
+	made := 0 // directories that get a new entry
 	if fresh {
 		for p := filepath.Clean(dir); ; p = filepath.Dir(p) {
-			above = append(above, filepath.Dir(p))
+			made++
 			if _, err := opts.fs.List(filepath.Dir(p)); err == nil || filepath.Dir(p) == p {
 				break
 			}
@@ -59,6 +63,9 @@ func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
 		if err := opts.fs.Mkdir(dir); err != nil {
 			return nil, fmt.Errorf("index: %w", err)
 		}
+	}
+	if err := syncAbove(opts.fs, dir, made); err != nil {
+		return nil, err
 	}
 	lock, err := takeLock(opts.fs, dir)
 	if err != nil {
@@ -89,15 +96,26 @@ func Create(ctx context.Context, dir string, o *Options) (_ *Index, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The directory itself must outlive a power cut, too.
-	for _, p := range above {
-		if err := opts.fs.SyncDir(p); err != nil {
-			st.release()
-			return nil, fmt.Errorf("index: sync: %w", err)
-		}
-	}
 	ix.cur = st
 	return ix, nil
+}
+
+// syncAbove makes the directory itself outlive a power cut, too. That is done before there is an index in it:
+// others may open what they see and add to it, even if this Create is killed. An earlier Create may have been
+// killed between making directories and syncing them, so all directories up to the root are synced; it is
+// an error only of those that have got an entry just now.
+func syncAbove(fsys vfs.FS, dir string, made int) error {
+	p, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	for i := 0; filepath.Dir(p) != p; i++ {
+		p = filepath.Dir(p)
+		if err := fsys.SyncDir(p); err != nil && i < made {
+			return fmt.Errorf("index: sync: %w", err)
+		}
+	}
+	return nil
 }
 
 // vacant says whether Create may use a directory: nothing in it but what a Create that was interrupted
@@ -144,7 +162,7 @@ func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error)
 			}
 		}()
 	}
-	st, err := loadNewest(ctx, opts.fs, dir)
+	st, err := loadNewest(ctx, opts.fs, dir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +197,9 @@ func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error)
 }
 
 func newIndex(fsys vfs.FS, dir string, o *Options) *Index {
-	ix := &Index{fs: fsys, dir: dir, opts: o, turn: make(chan struct{}, 1), stop: make(chan struct{})}
+	ix := &Index{fs: fsys, dir: dir, opts: o, turn: make(chan struct{}, 1), compacting: make(chan struct{}, 1), stop: make(chan struct{})}
 	ix.turn <- struct{}{}
+	ix.compacting <- struct{}{}
 	return ix
 }
 
@@ -276,13 +295,36 @@ func (ix *Index) unlockIdle() error {
 
 // beginWrite waits for the writer's turn. The context that it gives is cancelled with ErrClosed by Close;
 // end must be called.
-func (ix *Index) beginWrite(parent context.Context) (ctx context.Context, end func(), err error) {
+func (ix *Index) beginWrite(ctx context.Context) (_ context.Context, end func(), err error) {
+	if ix.readOnly {
+		if ix.Generation() == 0 {
+			return nil, nil, ErrClosed
+		}
+		return nil, nil, ErrReadOnly
+	}
+	return ix.begin(ctx)
+}
+
+// begin is beginWrite for read-only indexes, too.
+func (ix *Index) begin(ctx context.Context) (_ context.Context, end func(), err error) {
+	ctx, leave, err := ix.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := ix.takeTurn(ctx); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return ctx, func() { ix.turn <- struct{}{}; leave() }, nil
+}
+
+// enter keeps the lock from being given back until leave is called. The context that it gives is cancelled
+// with ErrClosed by Close.
+func (ix *Index) enter(parent context.Context) (ctx context.Context, leave func(), err error) {
 	ix.mu.Lock()
 	switch {
 	case ix.closed:
 		err = ErrClosed
-	case ix.readOnly:
-		err = ErrReadOnly
 	case ix.broken != nil:
 		err = fmt.Errorf("%w: %w", ErrBroken, ix.broken)
 	default:
@@ -301,21 +343,25 @@ func (ix *Index) beginWrite(parent context.Context) (ctx context.Context, end fu
 		case <-finished:
 		}
 	}()
-	leave := func() {
+	return ctx, func() {
 		close(finished)
 		cancel(nil)
 		ix.mu.Lock()
 		ix.writes--
 		_ = ix.unlockIdle()
 		ix.mu.Unlock()
-	}
+	}, nil
+}
+
+// takeTurn waits for the writer's turn, which is given back through ix.turn.
+func (ix *Index) takeTurn(ctx context.Context) error {
 	select {
 	case <-ix.turn:
 	case <-ctx.Done():
-		leave()
-		return nil, nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	// The writer before may have broken down, and a cancelled context must not start at all.
+	var err error
 	ix.mu.Lock()
 	if ix.broken != nil {
 		err = fmt.Errorf("%w: %w", ErrBroken, ix.broken)
@@ -326,10 +372,8 @@ func (ix *Index) beginWrite(parent context.Context) (ctx context.Context, end fu
 	}
 	if err != nil {
 		ix.turn <- struct{}{}
-		leave()
-		return nil, nil, err
 	}
-	return ctx, func() { ix.turn <- struct{}{}; leave() }, nil
+	return err
 }
 
 // cause replaces the context's error by its cause, so that an Add that Close interrupts returns ErrClosed.

@@ -113,6 +113,9 @@ type AddOptions struct {
 	// Upsert replaces documents whose id is in the index already, and lets the last of equal ids in one Add
 	// win. Without it such an id is ErrDuplicateID.
 	Upsert bool
+	// NoCompact leaves out the merging of small segments that otherwise keeps their number low; see
+	// MaybeCompact.
+	NoCompact bool
 	// Progress, when set, is called from Add's own goroutine now and then.
 	Progress func(Progress)
 }
@@ -131,6 +134,8 @@ type AddResult struct {
 type DeleteOptions struct {
 	// IgnoreMissing passes over ids that are not in the index.
 	IgnoreMissing bool
+	// NoCompact is as in AddOptions.
+	NoCompact bool
 }
 
 // complete returns a validated copy with defaults filled in. All faults are reported at once.

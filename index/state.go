@@ -1,11 +1,13 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -21,6 +23,7 @@ type state struct {
 	manSize int64
 	segs    []*Segment
 	books   map[string]*quant.Codebook
+	over    map[string]*quant.Codebook // see newestForms
 	refs    atomic.Int64
 }
 
@@ -54,8 +57,8 @@ func newestManifest(names []string) uint64 {
 }
 
 // loadNewest opens the newest commit in a directory. A writer may replace it meanwhile and remove its
-// files; then the next newest is tried.
-func loadNewest(ctx context.Context, fsys vfs.FS, dir string) (*state, error) {
+// files; then the next newest is tried. What base, if not nil, has open already is not opened again.
+func loadNewest(ctx context.Context, fsys vfs.FS, dir string, base *state) (*state, error) {
 	var failed error
 	for last := uint64(0); ; {
 		if err := ctx.Err(); err != nil {
@@ -78,7 +81,11 @@ func loadNewest(ctx context.Context, fsys vfs.FS, dir string) (*state, error) {
 		if gen == last {
 			return nil, failed // the same commit again: its files are really missing
 		}
-		st, err := loadState(ctx, fsys, dir, gen)
+		if base != nil && gen == base.man.Generation {
+			base.retain()
+			return base, nil
+		}
+		st, err := loadState(ctx, fsys, dir, gen, base)
 		if err == nil {
 			return st, nil
 		}
@@ -102,7 +109,7 @@ func missing(name string, err error) error {
 }
 
 // loadState opens one generation. Everything that it opens is released again on failure.
-func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *state, err error) {
+func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64, base *state) (_ *state, err error) {
 	name := manifestName(gen)
 	b, err := fsys.ReadFile(filepath.Join(dir, name), maxManifestBytes)
 	if err != nil {
@@ -123,9 +130,11 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *sta
 		}
 	}()
 	for _, c := range m.Codebooks {
-		cb, err := loadCodebook(fsys, dir, c, m.Dim)
-		if err != nil {
-			return nil, err
+		cb := base.openBook(c)
+		if cb == nil {
+			if cb, err = loadCodebook(fsys, dir, c, m.Dim); err != nil {
+				return nil, err
+			}
 		}
 		st.books[c.ID] = cb
 	}
@@ -134,7 +143,10 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *sta
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		seg, err := loadSegment(fsys, dir, s, st.books[s.Codebook])
+		seg, err := base.openSegment(fsys, dir, s)
+		if err == nil && seg == nil {
+			seg, err = loadSegment(fsys, dir, s, st.books[s.Codebook])
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +156,12 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64) (_ *sta
 	if tokens != m.Tokens {
 		return nil, &CorruptError{File: name, Section: "tokens", Offset: -1, Want: tokens, Got: m.Tokens}
 	}
+	if base != nil && slices.Equal(m.Codebooks, base.man.Codebooks) {
+		st.over = base.over
+	} else {
+		st.over = newestForms(m.Codebooks, st.books)
+	}
+	lift(st.segs, st.over)
 	return st, nil
 }
 
@@ -183,6 +201,62 @@ func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int) (*quant.Codeb
 	return cb, nil
 }
 
+// openBook gives a codebook that the state has open, nil when it does not.
+func (st *state) openBook(c manCodebook) *quant.Codebook {
+	if st != nil && slices.Contains(st.man.Codebooks, c) {
+		return st.books[c.ID]
+	}
+	return nil
+}
+
+// openSegment gives a segment that the state has open, with the deletions of another generation and a
+// reference of its own; nil when it does not.
+func (st *state) openSegment(fsys vfs.FS, dir string, s manSegment) (*Segment, error) {
+	if st == nil {
+		return nil, nil
+	}
+	i, ok := slices.BinarySearchFunc(st.man.Segments, s.Number, func(e manSegment, n uint64) int { return cmp.Compare(e.Number, n) })
+	if !ok {
+		return nil, nil
+	}
+	had, seg := st.man.Segments[i], st.segs[i]
+	del := had.Deleted
+	had.Deleted = s.Deleted
+	if had != s {
+		return nil, nil
+	}
+	switch d := s.Deleted; {
+	case d == nil:
+		seg = newSegment(seg.f, seg.own)
+	case del == nil || *del != *d:
+		set, err := loadDeletions(fsys, dir, s)
+		if err != nil {
+			return nil, err
+		}
+		seg = newSegment(seg.f, seg.own).with(set, d.Generation)
+	}
+	seg.f.ref()
+	return seg, nil
+}
+
+// loadDeletions reads the deletions of a segment that has some.
+func loadDeletions(fsys vfs.FS, dir string, s manSegment) (*roaring.Bitmap, error) {
+	d := s.Deleted
+	b, err := readWhole(fsys, dir, d.File, d.Length, d.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	del, err := parseDeletions(b, d.File)
+	if err != nil {
+		return nil, err
+	}
+	if del.segment != s.Number || del.generation != d.Generation || del.docs != s.Docs || del.set.GetCardinality() != d.Docs {
+		return nil, &CorruptError{File: d.File, Offset: -1, Want: fmt.Sprintf("%d of %d documents of segment %d", d.Docs, s.Docs, s.Number),
+			Got: fmt.Sprintf("%d of %d of segment %d", del.set.GetCardinality(), del.docs, del.segment)}
+	}
+	return del.set, nil
+}
+
 func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *Segment, err error) {
 	f, err := openSegFile(fsys, filepath.Join(dir, s.File), s.File)
 	if err != nil {
@@ -198,19 +272,11 @@ func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *
 	}
 	seg := newSegment(f, cb)
 	if d := s.Deleted; d != nil {
-		b, err := readWhole(fsys, dir, d.File, d.Length, d.SHA256)
+		del, err := loadDeletions(fsys, dir, s)
 		if err != nil {
 			return nil, err
 		}
-		del, err := parseDeletions(b, d.File)
-		if err != nil {
-			return nil, err
-		}
-		if del.segment != s.Number || del.generation != d.Generation || del.docs != s.Docs || del.set.GetCardinality() != d.Docs {
-			return nil, &CorruptError{File: d.File, Offset: -1, Want: fmt.Sprintf("%d of %d documents of segment %d", d.Docs, s.Docs, s.Number),
-				Got: fmt.Sprintf("%d of %d of segment %d", del.set.GetCardinality(), del.docs, del.segment)}
-		}
-		seg = seg.with(del.set, d.Generation)
+		seg = seg.with(del, d.Generation)
 	}
 	return seg, nil
 }
