@@ -177,7 +177,8 @@ func (w workload) report(t *testing.T, name string, c *Codebook, truth [][]float
 }
 
 // TestMeasure prints the table of ARCHITECTURE.md: what each part of the codec brings, over an exhaustive
-// search of the decoded vectors. It runs for minutes and only when GOLBERT_WORKLOAD names a workload.
+// search of the decoded vectors. It runs for minutes and only when GOLBERT_WORKLOAD names a workload; -run
+// TestMeasure/bits=2 picks rows.
 func TestMeasure(t *testing.T) {
 	dir := os.Getenv("GOLBERT_WORKLOAD")
 	if dir == "" {
@@ -192,8 +193,7 @@ func TestMeasure(t *testing.T) {
 	require.NoError(t, err)
 	fmt.Printf("%d documents, %d vectors, %d centroids in %.0f s\n", len(w.off)-1, w.docs.Rows, k, time.Since(start).Seconds())
 	rot := newRotation(w.docs.Dim, 1)
-	bits := []int{2, 4, 1}
-	for _, nbits := range bits {
+	for _, nbits := range []int{1, 2, 4} {
 		for _, v := range []struct {
 			name                       string
 			quantiles, rotated, scaled bool
@@ -211,27 +211,29 @@ func TestMeasure(t *testing.T) {
 			if v.name == "all, 128 passages as queries" && w.pseudo.Rows == 0 {
 				continue
 			}
-			c := &Codebook{dim: w.docs.Dim, nbits: nbits, centroids: slices.Clone(km.cent), groups: km.sizes, probes: min(groupProbes, len(km.sizes))}
-			if v.rotated {
-				c.kind, c.seed, c.rot = rotationHadamard, 1, rot
-				c.Rotate(c.centroids, c.centroids, k)
-			}
-			c.centroids = roundHalf(c.centroids)
-			if v.scaled {
-				c.scales = km.scales()
-			}
-			r := rng{3}
-			if v.queries.Rows > 0 {
-				c.focus = newFocus(c, &r, v.queries)
-			}
-			_, held := split(&r, w.docs, 20000)
-			require.NoError(t, rotateAll(ctx, c, held, 0))
-			require.NoError(t, c.fitLevels(ctx, held, 0))
-			if v.quantiles {
-				c.cutoffs, c.weights = quantileLevels(c, held)
-			}
-			require.NoError(t, c.init())
-			w.report(t, fmt.Sprintf("%d bits, %s", nbits, v.name), c, truth)
+			t.Run(fmt.Sprintf("bits=%d/%s", nbits, v.name), func(t *testing.T) {
+				c := &Codebook{dim: w.docs.Dim, nbits: nbits, centroids: slices.Clone(km.cent), groups: km.sizes, probes: min(groupProbes, len(km.sizes))}
+				if v.rotated {
+					c.kind, c.seed, c.rot = rotationHadamard, 1, rot
+					c.Rotate(c.centroids, c.centroids, k)
+				}
+				c.centroids = roundHalf(c.centroids)
+				if v.scaled {
+					c.scales = km.scales()
+				}
+				r := rng{3}
+				if v.queries.Rows > 0 {
+					c.focus = newFocus(c, &r, v.queries)
+				}
+				_, held := split(&r, w.docs, 20000)
+				require.NoError(t, rotateAll(ctx, c, held, 0))
+				require.NoError(t, c.fitLevels(ctx, held, 0))
+				if v.quantiles {
+					c.cutoffs, c.weights = quantileLevels(c, held)
+				}
+				require.NoError(t, c.init())
+				w.report(t, fmt.Sprintf("%d bits, %s", nbits, v.name), c, truth)
+			})
 		}
 	}
 }
