@@ -82,20 +82,28 @@ func TestEmptyFilterIsEmpty(t *testing.T) {
 	}
 }
 
-func TestSelectivityWidensProbing(t *testing.T) {
+func TestKnobs(t *testing.T) {
+	s := &Searcher{live: 1000000, spaces: []space{{coarseness: 1}}}
 	o := &Options{NProbe: 3, NDocs: 5}
-	require.Equal(t, 3, resolve(10, o, 100000, 100000).nprobe)
-	require.Equal(t, 30, resolve(10, o, 100000, 10000).nprobe)
-	require.Equal(t, 3*maxSelectivity, resolve(10, o, 1000000, 50).nprobe)
-	require.Equal(t, 10, resolve(10, o, 100000, 100000).ndocs, "never under k")
+	require.Equal(t, 3, s.resolve(10, o, []int{1000000}).nprobe)
+	require.Equal(t, 30, s.resolve(10, o, []int{100000}).nprobe, "grows with the filter's selectivity")
+	require.Equal(t, 3*maxSelectivity, s.resolve(10, o, []int{50}).nprobe)
+	require.Equal(t, []int{10}, s.resolve(10, o, []int{1000000}).shortlist, "never under k")
+	require.Equal(t, modeProbe, s.resolve(10, o, []int{1000}).mode, "knobs are honoured")
 
-	small := resolve(10, nil, 1000000, 1500)
+	small := s.resolve(10, nil, []int{1500})
 	require.Equal(t, modeFlood, small.mode)
-	require.GreaterOrEqual(t, small.ndocs, 1500, "of a small subset every document is scored")
-	require.Equal(t, modeExhaustive, resolve(10, nil, 1000000, 30).mode)
-	require.Equal(t, modeFlood, resolve(10, nil, 1000000, 20000).mode)
-	require.Equal(t, modeProbe, resolve(10, nil, 1000000, 1000000).mode)
-	require.Equal(t, modeExhaustive, resolve(600000, o, 1000000, 1000000).mode)
-	require.Equal(t, modeProbe, resolve(10, o, 1000, 1000).mode, "knobs are honoured")
-	require.Equal(t, modeExhaustive, resolve(1<<62, nil, 1<<40, 1<<40).mode)
+	require.Equal(t, []int{1500}, small.shortlist, "of a small subset every document is scored")
+	require.Equal(t, modeExhaustive, s.resolve(10, nil, []int{30}).mode)
+	require.Equal(t, modeFlood, s.resolve(10, nil, []int{20000}).mode)
+	require.Equal(t, modeProbe, s.resolve(10, nil, []int{1000000}).mode)
+	require.Equal(t, modeExhaustive, s.resolve(600000, o, []int{1000000}).mode)
+	require.Equal(t, modeExhaustive, s.resolve(1<<62, nil, []int{1 << 40}).mode)
+
+	s.spaces = []space{{coarseness: 1}, {coarseness: 2}}
+	two := s.resolve(10, nil, []int{500000, 500000}).shortlist
+	require.InDelta(t, 2*two[0], two[1], 2, "a coarse codebook gets a longer shortlist")
+	require.EqualValues(t, 1, coarseness(1<<20, 1<<14))
+	require.EqualValues(t, 2, coarseness(1<<20, 1<<12))
+	require.EqualValues(t, 4, coarseness(1<<40, 1))
 }

@@ -19,28 +19,63 @@ const interactChunk = 128
 const maxTies = 4096
 
 // interact is stage 3: it gives every candidate the sum over tokens of the best centroid score among its
-// distinct codes, and keeps the ndocs best, in the order of units and ordinals.
+// distinct codes, and keeps the best, in the order of units and ordinals. Each codebook has a shortlist of its
+// own: scores by centroids do not compare across codebooks, because finer ones give higher scores.
 func (st *state) interact(ctx context.Context, workers int) error {
 	start := time.Now()
 	defer since(&st.stats.InteractionTime, start)
-	if len(st.cands) <= st.pl.ndocs {
-		return nil // everybody passes
+	if st.allPass() {
+		return nil
 	}
 	n := (len(st.cands) + interactChunk - 1) / interactChunk
 	if err := parallel(ctx, workers, n, (*interactStage)(st)); err != nil {
 		return err
 	}
-	st.keepBest(st.pl.ndocs, st.pl.ndocs+maxTies)
+	if len(st.spaces) == 1 {
+		n := st.pl.shortlist[0]
+		st.cands = keepBest(st.cands, n, n+maxTies)
+		return nil
+	}
+	st.spare = st.spare[:0]
+	for i := range st.spaces {
+		from := len(st.spare)
+		for _, c := range st.cands {
+			if st.s.units[c.unit].space == i {
+				st.spare = append(st.spare, c)
+			}
+		}
+		n := st.pl.shortlist[i]
+		st.spare = st.spare[:from+len(keepBest(st.spare[from:], n, n+maxTies))]
+	}
+	st.cands, st.spare = st.spare, st.cands
+	slices.SortFunc(st.cands, candidate.compareOrd)
 	return nil
 }
 
-// keepBest cuts the candidates to the n best by approximate score, in the order of units and ordinals. Those
-// that tie with the n-th stay too, so that the order of ids can decide between equal documents, but no more than
-// limit in all.
-func (st *state) keepBest(n, limit int) {
-	c := st.cands
+// allPass says whether every candidate fits into the shortlists, so that stage 3 has nothing to decide.
+func (st *state) allPass() bool {
+	if len(st.spaces) == 1 {
+		return len(st.cands) <= st.pl.shortlist[0]
+	}
+	st.counts = grow(st.counts, len(st.spaces))
+	clear(st.counts)
+	for _, c := range st.cands {
+		st.counts[st.s.units[c.unit].space]++
+	}
+	for i, n := range st.counts {
+		if n > st.pl.shortlist[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// keepBest returns the n best candidates by approximate score, in the order of units and ordinals. Those that
+// tie with the n-th stay too, so that the order of ids can decide between equal documents, but no more than
+// limit in all. It rearranges c.
+func keepBest(c []candidate, n, limit int) []candidate {
 	if len(c) <= n {
-		return
+		return c
 	}
 	selectBest(c, n, candidate.before)
 	last := c[n-1].approx
@@ -50,8 +85,8 @@ func (st *state) keepBest(n, limit int) {
 			n++
 		}
 	}
-	st.cands = c[:n]
-	slices.SortFunc(st.cands, candidate.compareOrd)
+	slices.SortFunc(c[:n], candidate.compareOrd)
+	return c[:n]
 }
 
 type interactStage state

@@ -29,62 +29,82 @@ func (m mode) String() string {
 	return [...]string{"plaid", "flood", "exhaustive"}[m]
 }
 
-// knobs are the options after defaults, for n allowed documents out of live.
+// knobs are the options after defaults.
 type knobs struct {
-	k, nprobe, ndocs int
-	threshold        float32
-	mode             mode
-	workers          int
+	k, nprobe int
+	threshold float32
+	mode      mode
+	workers   int
+	shortlist []int // per codebook: documents that pass to stage 4
 }
 
-// defaultNDocs is the shortlist's length for k hits out of n documents. On 12,000 real passages, with
-// vectors of a model that was not trained for late interaction (so that centroids say little), 990 documents
-// hold .98 of the exhaustive top 10 and 3,100 hold .985 of the top 100. The need grows about with the square
-// roots of k and n.
-func defaultNDocs(k, n int) int {
-	d := 400 * math.Sqrt(float64(k)) * math.Sqrt(float64(n)/20000)
-	return max(int(min(max(d, 256), 1<<16)), saturatingMul(k, 4))
+// defaultNDocs is the shortlist's length for k hits out of n documents with codebooks of the usual size. On
+// real passages, with vectors of a model that was not trained for late interaction (so that centroids say
+// little), .98 of the exhaustive top 10 are among about 800 of 3,000 documents and 1,000 of 12,000, and .98 of
+// the top 100 among 2,400 of 12,000: the need grows slowly with n and about with the square root of k.
+func defaultNDocs(k, n int) float64 {
+	d := 1200 * math.Sqrt(float64(k)/10) * math.Sqrt(math.Sqrt(float64(n)/12000))
+	return max(min(d, 1<<16), 512, 4*float64(k))
 }
 
-// defaultNProbe follows PLAID's own table (section 5.1 of the paper: 1, 2, 4 for k = 10, 100, 1000),
-// scaled by four because missed candidates cannot be won back later and lists are cheap here.
+// coarseness says how much longer the shortlist must be than usual because a codebook has few centroids
+// for its tokens, and so tells documents apart badly: with half of the usual number 1.4 to 2 times.
+func coarseness(tokens uint64, centroids int) float64 {
+	usual := 16 * math.Sqrt(float64(tokens)) // see quant.NumCentroids
+	return min(max(math.Sqrt(usual/float64(centroids)), 1), 4)
+}
+
+// defaultNProbe is the number of centroids per query token. PLAID's own table (section 5.1 of the paper) has
+// 1, 2 and 4 for k = 10, 100 and 1000. On the same passages 4, 8 and 16 probes find .97, .986 and .988 of the
+// top 10, and 8 and 16 probes .966 and .987 of the top 100; posting lists are cheap here.
 func defaultNProbe(k int) int {
 	switch {
 	case k <= 10:
-		return 4
-	case k <= 100:
 		return 8
-	default:
+	case k <= 100:
 		return 16
+	default:
+		return 32
 	}
 }
 
-func resolve(k int, o *Options, live, allowed int) knobs {
+// resolve completes the options for a search of s; allowed counts the documents that the filter allows, per
+// codebook.
+func (s *Searcher) resolve(k int, o *Options, allowed []int) knobs {
 	if o == nil {
 		o = &Options{}
 	}
-	kn := knobs{k: k, nprobe: o.NProbe, ndocs: o.NDocs, threshold: o.CentroidThreshold, workers: o.Workers}
+	total := 0
+	for _, n := range allowed {
+		total += n
+	}
+	kn := knobs{k: k, nprobe: o.NProbe, threshold: o.CentroidThreshold, workers: o.Workers}
 	if kn.workers == 0 {
 		kn.workers = runtime.GOMAXPROCS(0)
 	}
-	auto := o.NProbe == 0 && o.NDocs == 0
-	if kn.ndocs == 0 {
-		kn.ndocs = defaultNDocs(k, allowed)
-	}
-	kn.ndocs = max(kn.ndocs, k)
 	if kn.nprobe == 0 {
 		kn.nprobe = defaultNProbe(k)
 	}
-	if allowed > 0 && allowed < live {
-		kn.nprobe = saturatingMul(kn.nprobe, min((live+allowed-1)/allowed, maxSelectivity))
+	if total > 0 && total < s.live {
+		kn.nprobe = saturatingMul(kn.nprobe, min((s.live+total-1)/total, maxSelectivity))
 	}
+	auto := o.NProbe == 0 && o.NDocs == 0
 	switch {
-	case o.Exhaustive, k > allowed/2, auto && allowed <= rescoreDocs(k):
+	case o.Exhaustive, k > total/2, auto && total <= rescoreDocs(k):
 		kn.mode = modeExhaustive
-	case auto && allowed <= exhaustiveDocs:
-		kn.mode, kn.ndocs = modeFlood, max(kn.ndocs, allowed)
-	case auto && allowed <= floodDocs:
+		return kn
+	case auto && total <= floodDocs:
 		kn.mode = modeFlood
+	}
+	for i, n := range allowed {
+		d := o.NDocs
+		switch {
+		case auto && total <= exhaustiveDocs:
+			d = n
+		case d == 0:
+			d = int(defaultNDocs(k, n) * s.spaces[i].coarseness)
+		}
+		kn.shortlist = append(kn.shortlist, max(d, k))
 	}
 	return kn
 }

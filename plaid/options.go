@@ -48,8 +48,8 @@ func (f FilterFunc) Bitmap(seg *index.Segment) (*roaring.Bitmap, error) { return
 // documents that the filter allows:
 //
 //   - n <= 2,000: stages 2 and 3 are skipped, stage 4 scores all n documents;
-//   - n <= 32,768: stage 2 is skipped and stage 3 looks at all n documents, which costs less than reading
-//     posting lists does;
+//   - n <= 32,768: stage 2 is skipped and stage 3 looks at all n documents, which costs about what reading
+//     posting lists does and misses nothing;
 //   - above: all four stages, NProbe grown by the filter's selectivity.
 //
 // Whatever the knobs, when k is more than half of n the search is exhaustive.
@@ -57,8 +57,9 @@ type Options struct {
 	// NProbe is the number of centroids probed per query token; 0 chooses. It is a floor: probing widens
 	// when a filter is selective or when fewer than k documents were found.
 	NProbe int
-	// NDocs is the number of documents that pass from stage 3 to stage 4; 0 chooses. Values under k count as
-	// k. Documents that tie with the last one may pass too.
+	// NDocs is the number of documents that pass from stage 3 to stage 4, of each codebook's segments; 0
+	// chooses, by k, the number of documents and how fine the codebook is. Values under k count as k. Documents
+	// that tie with the last one may pass too.
 	NDocs int
 	// CentroidThreshold prunes centroids from stage 3. A centroid takes part if for at least one query token its
 	// score reaches this fraction of the way from the token's mean centroid score to its best. Being

@@ -46,7 +46,7 @@ func (st *state) scoreCompressed(ctx context.Context, workers int) error {
 		return err
 	}
 	st.stats.Scored = len(st.cands)
-	st.keepBest(keep, len(st.cands))
+	st.cands = keepBest(st.cands, keep, len(st.cands))
 	return nil
 }
 

@@ -59,6 +59,7 @@ func newSearcher(units []unit, dim int) *Searcher {
 			s.spaces = append(s.spaces, newSpace(cb))
 		}
 		s.spaces[sp].units = append(s.spaces[sp].units, i)
+		s.spaces[sp].tokens += u.seg.NumTokens()
 		u.space = sp
 		u.live = liveWords(u.seg)
 		if u.live == nil {
@@ -66,6 +67,10 @@ func newSearcher(units []unit, dim int) *Searcher {
 		} else {
 			s.live += count(u.live)
 		}
+	}
+	for i := range s.spaces {
+		sp := &s.spaces[i]
+		sp.coarseness = coarseness(sp.tokens, sp.cb.K())
 	}
 	return s
 }
@@ -123,10 +128,12 @@ func (s *Searcher) plan(ctx context.Context, k int, o *Options) (*plan, error) {
 	if pl.masks, err = s.masks(o); err != nil {
 		return nil, err
 	}
-	for _, m := range pl.masks {
+	perSpace := make([]int, len(s.spaces))
+	for i, m := range pl.masks {
 		pl.allowed += m.n
+		perSpace[s.units[i].space] += m.n
 	}
-	pl.knobs = resolve(k, o, s.live, pl.allowed)
+	pl.knobs = s.resolve(k, o, perSpace)
 	return pl, nil
 }
 

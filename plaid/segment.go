@@ -39,6 +39,9 @@ type space struct {
 	cb     *quant.Codebook
 	levels *kernel.Levels // for scoring without decoding; nil if the codec has no such rows
 	units  []int
+	tokens uint64
+
+	coarseness float64 // see knobs.go
 }
 
 // newSpace prepares a codebook.

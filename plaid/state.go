@@ -42,7 +42,8 @@ type state struct {
 	posting []uint32
 	bits    []uint64
 	cands   []candidate
-	best    topk
+	spare   []candidate
+	counts  []int
 	stats   Stats
 }
 
@@ -105,7 +106,7 @@ func (s *Searcher) release(st *state) {
 
 // bytes is about what st holds.
 func (st *state) bytes() int {
-	n := cap(st.probed)*4 + cap(st.posting)*4 + cap(st.bits)*8 + cap(st.cands)*12 + cap(st.best.h)*48
+	n := cap(st.probed)*4 + cap(st.posting)*4 + cap(st.bits)*8 + (cap(st.cands)+cap(st.spare))*12
 	for i := range st.spaces {
 		sp := &st.spaces[i]
 		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.tops)*8 + cap(sp.keep)*8
@@ -124,7 +125,10 @@ func (st *state) bytes() int {
 func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers int) {
 	st.ctx, st.pl = ctx, pl
 	st.rows, st.lanes = q.Rows, (q.Rows+15)/16*16
-	st.stats = Stats{Queries: 1, NProbe: pl.nprobe, NDocs: pl.ndocs, Allowed: pl.allowed}
+	st.stats = Stats{Queries: 1, NProbe: pl.nprobe, Allowed: pl.allowed}
+	for _, n := range pl.shortlist {
+		st.stats.NDocs += n
+	}
 	for len(st.workers) < workers {
 		st.workers = append(st.workers, worker{})
 	}
