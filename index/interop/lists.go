@@ -118,10 +118,13 @@ func (s *Source) scan(ctx context.Context) error {
 		if l != nil {
 			defer l.close()
 		}
-		if err != nil {
+		switch {
+		case err != nil && s.o.Lists == ListsIgnore:
+			s.note("the inverted lists are damaged (%v); documents that were removed only there cannot be told", err)
+			l = nil
+		case err != nil:
 			return err
-		}
-		if l == nil {
+		case l == nil:
 			s.note("the index has no inverted lists; they are made from the codes")
 		}
 	}
@@ -136,11 +139,16 @@ func (s *Source) scan(ctx context.Context) error {
 			bound = s.tokens
 		}
 		var err error
-		if want, seen, err = l.digests(ctx, k, bound); err != nil {
-			if !errors.Is(err, ErrLists) {
-				return err
-			}
+		want, seen, err = l.digests(ctx, k, bound)
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrLists):
 			fault = err
+		case s.o.Lists == ListsIgnore && errors.Is(err, ErrCorrupt):
+			s.note("the inverted lists are damaged (%v); documents that were removed only there cannot be told", err)
+			l = nil
+		default:
+			return err
 		}
 	}
 	have, err := s.scanCodes(ctx, k, l, seen)
