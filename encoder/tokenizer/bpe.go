@@ -58,7 +58,9 @@ func (m *bpe) tokenize(dst []piece, word []byte, s *scratch) []piece {
 	at := int32(0)
 	for _, y := range s.symbols {
 		if y.size > 0 {
-			dst = append(dst, piece{y.id, span{at, at + y.size}})
+			// Bytes that spell a prefix or suffix count, so that pieces may lie beyond the word.
+			end := min(at+y.size, int32(len(word)))
+			dst = append(dst, piece{y.id, span{min(at, end-1), end}})
 			at += y.size
 		}
 	}

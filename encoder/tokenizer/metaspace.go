@@ -88,7 +88,7 @@ func (t *Tokenizer) encodeMarked(e *Encoding, a *aligned, words []span, limit in
 			adds = false
 			if content < 0 {
 				for _, p := range t.pieces(word, s) {
-					t.addPiece(e, p.id, a.origin(span{int32(i) + p.start, int32(i) + p.end}), s)
+					t.addPiece(e, p.id, a.origin(span{int32(i) + p.start, int32(i) + p.end}), word[p.start:p.end], s)
 				}
 			} else {
 				s.word = append(append(s.word[:0], m.mark...), text[content:end]...)
@@ -101,7 +101,7 @@ func (t *Tokenizer) encodeMarked(e *Encoding, a *aligned, words []span, limit in
 					if p.end > mark {
 						at.end = int32(content) + p.end - mark
 					}
-					t.addPiece(e, p.id, a.origin(at), s)
+					t.addPiece(e, p.id, a.origin(at), s.word[p.start:p.end], s)
 				}
 			}
 			if len(e.IDs) > limit {

@@ -3,14 +3,26 @@ package tokenizer
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestPipelines: random tokenizers of all supported components and flags (see _gen/pipelines.py).
+// TestPipelines: random tokenizers of all supported components and flags (see _gen/pipelines.py and
+// _gen/components.py). GOLBERT_PIPELINES names a further file of the same form.
 func TestPipelines(t *testing.T) {
-	b, err := os.ReadFile("testdata/pipelines.json")
+	files := []string{"testdata/pipelines.json", "testdata/components.json"}
+	if more := os.Getenv("GOLBERT_PIPELINES"); more != "" {
+		files = append(files, more)
+	}
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) { testPipelines(t, name) })
+	}
+}
+
+func testPipelines(t *testing.T, name string) {
+	b, err := os.ReadFile(name)
 	require.NoError(t, err)
 	var file struct {
 		Pipelines []struct {

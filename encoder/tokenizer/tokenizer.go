@@ -188,8 +188,9 @@ func (t *Tokenizer) encodeWords(e *Encoding, in span, limit int, s *scratch) {
 		return
 	}
 	for _, w := range words {
-		for _, p := range t.pieces(a.text[w.start:w.end], s) {
-			t.addPiece(e, p.id, a.origin(span{w.start + p.start, w.start + p.end}), s)
+		word := a.text[w.start:w.end]
+		for _, p := range t.pieces(word, s) {
+			t.addPiece(e, p.id, a.origin(span{w.start + p.start, w.start + p.end}), word[p.start:p.end], s)
 		}
 		if len(e.IDs) > limit {
 			return

@@ -128,15 +128,20 @@ func TestFromJSON(t *testing.T) {
 	require.Equal(t, []int32{1, 3, 3, 2}, tok.Encode("a A", EncodeOptions{AddSpecial: true}).IDs) // stored truncation is ignored
 
 	for want, set := range map[string]m{
-		`normalizer "NFKC"`:                     {"normalizer": m{"type": "NFKC"}},
-		`normalizer "Sequence"`:                 {"normalizer": m{"type": "Sequence", "normalizers": []any{}}},
+		`normalizer "NFX"`:                      {"normalizer": m{"type": "NFX"}},
+		`normalizer "NFC.form"`:                 {"normalizer": m{"type": "NFC", "form": 1}},
+		`normalizer "Replace.pattern a(?=b)"`:   {"normalizer": m{"type": "Replace", "content": "", "pattern": m{"Regex": "a(?=b)"}}},
+		`normalizer "Sequence.x"`:               {"normalizer": m{"type": "Sequence", "normalizers": []any{}, "x": 1}},
 		`normalizer "BertNormalizer.new"`:       {"normalizer": m{"type": "BertNormalizer", "new": 1}},
-		`pre_tokenizer "ByteLevel"`:             {"pre_tokenizer": m{"type": "ByteLevel"}},
-		`post_processor "RobertaProcessing"`:    {"post_processor": m{"type": "RobertaProcessing"}},
+		`pre_tokenizer "UnicodeScripts"`:        {"pre_tokenizer": m{"type": "UnicodeScripts"}},
+		`pre_tokenizer "Split.pattern \\w+"`:    {"pre_tokenizer": m{"type": "Split", "pattern": m{"Regex": `\w+`}}},
+		`pre_tokenizer "Split.behavior X"`:      {"pre_tokenizer": m{"type": "Split", "pattern": m{"String": "x"}, "behavior": "X"}},
+		`pre_tokenizer "Metaspace.prepend_sc`:   {"pre_tokenizer": m{"type": "Metaspace", "prepend_scheme": "x"}},
+		`post_processor "OtherProcessing"`:      {"post_processor": m{"type": "OtherProcessing"}},
 		`post_processor "TemplateProcessing wi`: {"post_processor": m{"type": "TemplateProcessing", "single": []any{}}},
-		`model "BPE"`:                           {"model": m{"type": "BPE", "vocab": m{}, "merges": []any{}}},
-		`model "Unigram"`:                       {"model": m{"type": "Unigram"}},
-		`model ""`:                              {"model": m{}},
+		`model "BPE.dropout"`:                   {"model": m{"type": "BPE", "vocab": m{}, "merges": []any{}, "dropout": 0.1}},
+		`model "Other"`:                         {"model": m{"type": "Other", "vocab": m{}}},
+		`model ""`:                              {"model": m{"vocab": m{}}},
 	} {
 		_, err := FromJSON(wordPieceJSON(t, set))
 		require.ErrorIs(t, err, ErrUnsupported, want)
@@ -175,6 +180,24 @@ func TestFromJSON(t *testing.T) {
 		"template unknown token": tmpl([]any{m{"SpecialToken": m{"id": "x"}}}, m{}),
 		"template unknown part":  tmpl([]any{m{"Other": m{"id": "x"}}}, m{}),
 		"template of B":          tmpl([]any{m{"Sequence": m{"id": "B", "type_id": 0}}}, m{}),
+		"no model fields":        {"model": m{}},
+		"no sequence":            {"normalizer": m{"type": "Sequence"}},
+		"charsmap base64":        {"normalizer": m{"type": "Precompiled", "precompiled_charsmap": "?"}},
+		"charsmap short":         {"normalizer": m{"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+		"charsmap trie":          {"normalizer": m{"type": "Precompiled", "precompiled_charsmap": "CAAAAAAA"}},
+		"charsmap UTF-8":         {"normalizer": m{"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAAD/AA=="}},
+		"metaspace mark":         {"pre_tokenizer": m{"type": "Metaspace", "replacement": "ab"}},
+		"metaspace contradicts":  {"pre_tokenizer": m{"type": "Metaspace", "prepend_scheme": "first", "add_prefix_space": false}},
+		"no pattern":             {"pre_tokenizer": m{"type": "Split"}},
+		"length":                 {"pre_tokenizer": m{"type": "FixedLength", "length": 0}},
+		"unigram unk":            {"model": m{"type": "Unigram", "unk_id": 1, "vocab": []any{[]any{"a", 0}}}},
+		"unigram score":          {"model": m{"type": "Unigram", "unk_id": 0, "vocab": []any{[]any{"a"}}}},
+		"unigram three":          {"model": m{"type": "Unigram", "unk_id": 0, "vocab": []any{[]any{"a", 0, 1}}}},
+		"unigram empty":          {"model": m{"type": "Unigram", "vocab": []any{}}},
+		"merge of three":         {"model": m{"type": "BPE", "vocab": m{"a": 0}, "merges": []any{"a a a"}}},
+		"merge of one":           {"model": m{"type": "BPE", "vocab": m{"a": 0}, "merges": []any{[]any{"a"}}}},
+		"merge unknown":          {"model": m{"type": "BPE", "vocab": m{"a": 0}, "merges": []any{"a a"}}},
+		"merge prefix":           {"model": m{"type": "BPE", "continuing_subword_prefix": "##", "vocab": m{"a": 0}, "merges": []any{"a a"}}},
 		"strip_accents":          {"normalizer": m{"type": "BertNormalizer", "strip_accents": 3}},
 	} {
 		_, err := FromJSON(wordPieceJSON(t, set))

@@ -12,11 +12,15 @@ type trim struct{ prefixSpace bool }
 // byteSpace is the space in GPT-2's alphabet.
 const byteSpace = 0x120
 
-// addPiece appends a token that the model found.
-func (t *Tokenizer) addPiece(e *Encoding, id int32, at [2]int, s *scratch) {
+// addPiece appends a token that the model found, and the part of the word that it stands for.
+func (t *Tokenizer) addPiece(e *Encoding, id int32, at [2]int, part []byte, s *scratch) {
 	at = whole(s.text, at)
 	if t.trims != nil {
-		at = t.trimmed(at, t.vocab.tokens[id], len(e.IDs)-s.skipped, s.text)
+		token := t.vocab.tokens[id]
+		if _, ok := t.model.(*unigram); ok && id == t.unk { // whose unknown token keeps its text in the reference
+			token = string(part)
+		}
+		at = t.trimmed(at, token, len(e.IDs)-s.skipped, s.text)
 	}
 	e.add(id, at, false)
 }
