@@ -1,6 +1,8 @@
 package crashfs
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -164,4 +166,16 @@ func (c *crash) content(n *node) []byte {
 		}
 	}
 	return out
+}
+
+// Hash identifies the visible content.
+func (f *FS) Hash() [32]byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := sha256.New()
+	f.walk("", f.root, func(path string, n *node) {
+		fmt.Fprintf(h, "%q %d %v\n", path, len(n.data), n.live != nil)
+		h.Write(n.data)
+	})
+	return [32]byte(h.Sum(nil))
 }
