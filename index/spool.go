@@ -99,7 +99,7 @@ func (s *spool) each(f func(*incoming) error) error {
 	if s.file != nil {
 		src = io.MultiReader(io.NewSectionReader(s.file, 0, s.size), src)
 	}
-	r.r = bufio.NewReaderSize(src, 1<<20)
+	r.r = bufio.NewReaderSize(src, int(min(1<<20, s.size+int64(len(s.buf))))) // small batches are read from memory
 	for i := range s.docs {
 		d, err := r.next()
 		if err != nil {
