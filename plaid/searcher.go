@@ -19,6 +19,7 @@ type Searcher struct {
 	spaces []space
 	dim    int
 	live   int
+	masks  []mask    // per unit: the live documents
 	pool   sync.Pool // of *state
 }
 
@@ -62,11 +63,12 @@ func newSearcher(units []unit, dim int) *Searcher {
 		s.spaces[sp].tokens += u.seg.NumTokens()
 		u.space = sp
 		u.live = liveWords(u.seg)
-		if u.live == nil {
-			s.live += u.seg.NumDocs()
-		} else {
-			s.live += count(u.live)
+		m := mask{all: u.live == nil, n: u.seg.NumDocs(), docs: u.live}
+		if !m.all {
+			m.n = count(m.docs)
 		}
+		s.masks = append(s.masks, m)
+		s.live += m.n
 	}
 	for i := range s.spaces {
 		sp := &s.spaces[i]
@@ -125,7 +127,7 @@ func (s *Searcher) plan(ctx context.Context, k int, o *Options) (*plan, error) {
 	}
 	pl := &plan{}
 	var err error
-	if pl.masks, err = s.masks(o); err != nil {
+	if pl.masks, err = s.filter(o); err != nil {
 		return nil, err
 	}
 	perSpace := make([]int, len(s.spaces))
@@ -137,19 +139,15 @@ func (s *Searcher) plan(ctx context.Context, k int, o *Options) (*plan, error) {
 	return pl, nil
 }
 
-// masks evaluates the filter for every unit and removes the deleted documents.
-func (s *Searcher) masks(o *Options) ([]mask, error) {
+// filter gives the masks of a search: the live documents that o's filter allows.
+func (s *Searcher) filter(o *Options) ([]mask, error) {
+	if o == nil || o.Filter == nil {
+		return s.masks, nil
+	}
 	out := make([]mask, len(s.units))
 	for i := range s.units {
 		u := &s.units[i]
 		n := u.seg.NumDocs()
-		if o == nil || o.Filter == nil {
-			out[i] = mask{all: u.live == nil, n: n, docs: u.live}
-			if u.live != nil {
-				out[i].n = count(u.live)
-			}
-			continue
-		}
 		b, err := o.Filter.Bitmap(u.pub)
 		if err != nil {
 			return nil, fmt.Errorf("filter: %w", err)
