@@ -3,7 +3,6 @@ package interop
 import (
 	"context"
 	"encoding/json"
-	"sort"
 	"strings"
 	"unicode/utf8"
 )
@@ -76,14 +75,4 @@ func plain(v any) any {
 		return nil
 	}
 	return string(b)
-}
-
-// sortedKeys gives a map's keys in order.
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
 }
