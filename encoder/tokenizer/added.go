@@ -137,8 +137,10 @@ func (s *addedSet) split(dst []part, text string, noSpecial bool) []part {
 			if done < start {
 				dst = append(dst, part{span: span{int32(done), int32(start)}})
 			}
-			dst = append(dst, part{tok, span{int32(start), int32(end)}})
-			done = end
+			if start < end { // else the token before has swallowed all of it
+				dst = append(dst, part{tok, span{int32(start), int32(end)}})
+			}
+			done = max(done, end)
 		}
 	}
 	if done < len(text) {

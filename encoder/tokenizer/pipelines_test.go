@@ -45,14 +45,14 @@ func testPipelines(t *testing.T, name string) {
 		require.Equal(t, p.Size, tok.VocabSize(), "pipeline %d", i)
 		for _, c := range p.Cases {
 			e := tok.Encode(c.Text, EncodeOptions{AddSpecial: true})
-			require.Equal(t, c.IDs, append([]int32{}, e.IDs...), "pipeline %d: %q in %s", i, c.Text, p.Tokenizer)
+			require.Equal(t, c.IDs, append([]int32{}, e.IDs...), "pipeline %d: %q in %.3000s", i, c.Text, p.Tokenizer)
 			for j := range e.IDs {
 				at := points(c.Text, e.Offsets[j])
-				require.Equal(t, c.Offsets[2*j:2*j+2], at[:], "pipeline %d: %q token %d in %s", i, c.Text, j, p.Tokenizer)
+				require.Equal(t, c.Offsets[2*j:2*j+2], at[:], "pipeline %d: %q token %d in %.3000s", i, c.Text, j, p.Tokenizer)
 				require.Equal(t, c.Special[j] == 1, e.Special[j], "pipeline %d: %q token %d", i, c.Text, j)
 			}
 			plain := tok.Encode(c.Text, EncodeOptions{NoSpecialInText: true})
-			require.Equal(t, c.Plain, append([]int32{}, plain.IDs...), "pipeline %d: %q plain in %s", i, c.Text, p.Tokenizer)
+			require.Equal(t, c.Plain, append([]int32{}, plain.IDs...), "pipeline %d: %q plain in %.3000s", i, c.Text, p.Tokenizer)
 
 			// MaxLen keeps the first tokens and all special ones.
 			n, special := len(e.IDs), tok.NumSpecial()

@@ -7,7 +7,7 @@ Prints the number of texts whose ids or offsets differ, and the first few of the
 import collections, glob, gzip, io, json, os, random, struct, subprocess, sys, tempfile, time
 
 import zstandard
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 ROOT = sys.argv[1]
 
@@ -29,6 +29,14 @@ def whole(t):
 
 def load(name):
     d = f"{ROOT}/tokenizers/{name}"
+    if os.path.exists(d + "/merges.txt"):
+        t = Tokenizer(models.BPE.from_file(d + "/vocab.json", d + "/merges.txt"))
+        t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        i = t.token_to_id
+        t.add_special_tokens([AddedToken(s, lstrip=s == "<mask>", special=True, normalized=False) for s in ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "<|endoftext|>") if i(s) is not None])
+        if i("<s>") is not None:
+            t.post_processor = processors.RobertaProcessing(("</s>", i("</s>")), ("<s>", i("<s>")), add_prefix_space=False)
+        return t, [d + "/vocab.json"]
     if name.endswith(".json"):
         return whole(Tokenizer.from_file(name)), [name]
     if os.path.exists(d + "/tokenizer.json"):

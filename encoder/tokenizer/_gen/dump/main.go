@@ -33,8 +33,13 @@ func main() {
 		}
 	}
 	var tok *tokenizer.Tokenizer
-	if strings.Contains(filepath.Base(os.Args[1]), ".json") {
+	if strings.Contains(filepath.Base(os.Args[1]), "tokenizer.json") {
 		tok, err = tokenizer.FromJSON(b)
+	} else if filepath.Base(os.Args[1]) == "vocab.json" {
+		var merges []byte
+		if merges, err = os.ReadFile(filepath.Join(filepath.Dir(os.Args[1]), "merges.txt")); err == nil {
+			tok, err = tokenizer.FromMerges(b, merges, tokenizer.MergesOptions{AddPrefixSpace: len(os.Args) > 2})
+		}
 	} else {
 		tok, err = tokenizer.FromVocab(b, tokenizer.VocabOptions{Cased: os.Args[2] == "cased"})
 	}
