@@ -6,6 +6,9 @@ import (
 	"github.com/golbert/golbert/encoder/checkpoint"
 )
 
+// maxLayers keeps a hostile configuration from asking for memory; no known encoder has a tenth of it.
+const maxLayers = 1024
+
 // newBert loads BERT under the tensor names of transformers' BertModel.
 func newBert(c *checkpoint.Checkpoint) (*bert, error) {
 	g := c.Config
@@ -16,6 +19,8 @@ func newBert(c *checkpoint.Checkpoint) (*bert, error) {
 		return nil, fmt.Errorf("BERT with %q positions: %w", g.PositionEmbeddingType, ErrUnsupported)
 	case g.HiddenSize <= 0 || g.NumLayers <= 0 || g.NumHeads <= 0 || g.IntermediateSize <= 0 || g.VocabSize <= 0 || g.MaxPositions <= 0:
 		return nil, fmt.Errorf("BERT configuration without hidden size, layers, heads, intermediate size, vocabulary or positions: %w", ErrUnsupported)
+	case g.NumLayers > maxLayers:
+		return nil, fmt.Errorf("BERT with %d layers, the most is %d: %w", g.NumLayers, maxLayers, ErrUnsupported)
 	case g.HiddenSize%g.NumHeads != 0:
 		return nil, fmt.Errorf("BERT with hidden size %d and %d heads: %w", g.HiddenSize, g.NumHeads, ErrUnsupported)
 	}

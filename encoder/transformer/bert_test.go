@@ -176,6 +176,7 @@ func TestUnsupported(t *testing.T) {
 		`activation "gelu_new"`:      func(c *checkpoint.Config) { c.HiddenAct = "gelu_new" },
 		`"relative_key" positions`:   func(c *checkpoint.Config) { c.PositionEmbeddingType = "relative_key" },
 		"hidden size 32 and 5 heads": func(c *checkpoint.Config) { c.NumHeads = 5 },
+		"with 1000000000000 layers":  func(c *checkpoint.Config) { c.NumLayers = 1e12 },
 		"without hidden size":        func(c *checkpoint.Config) { c.NumLayers = 0 },
 	} {
 		c := fakeBert(50, 32, 1, 2, 40, 16, "")

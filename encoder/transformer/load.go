@@ -125,7 +125,6 @@ func (l *loader) norm(name string, dim int, eps float64) norm {
 // linear reads one or more Linear layers of in inputs and out outputs each and stacks their outputs, so that
 // one matrix product computes them all. dst is filled when done runs.
 func (l *loader) linear(dst *linear, in, out int, names ...string) {
-	dst.bias = make([]float32, 0, len(names)*out)
 	type part struct {
 		t     checkpoint.Tensor
 		scale []float32
