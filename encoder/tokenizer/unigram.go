@@ -18,6 +18,9 @@ type unigram struct {
 	unkScore float64
 	// bytes are the tokens <0x00> to <0xFF> that spell unknown characters; nil for none.
 	bytes *[256]int32
+	// single keeps sums in float32 and never takes a run of unknown characters for a piece, as the
+	// SentencePiece library does.
+	single bool
 }
 
 // unkPenalty is how much less likely than the least likely piece an unknown character is.
@@ -92,6 +95,9 @@ func (m *unigram) tokenize(dst []piece, word []byte, s *scratch) []piece {
 			base = uint32(u) & datBase
 			if id := u >> 40; id != 0 {
 				score := scores[id-1] + till
+				if m.single {
+					score = float64(float32(score))
+				}
 				if t := &cells[i+1]; t.start < 0 || score > t.score {
 					t.score, t.start, t.id = score, int32(at), int32(id-1)
 				}
@@ -102,6 +108,9 @@ func (m *unigram) tokenize(dst []piece, word []byte, s *scratch) []piece {
 		}
 		if !single {
 			score := m.unkScore + till
+			if m.single {
+				score = float64(float32(score))
+			}
 			if t := &cells[at+size]; t.start < 0 || score > t.score {
 				t.score, t.start, t.id = score, int32(at), m.unk
 			}
@@ -132,8 +141,10 @@ func (m *unigram) tokenize(dst []piece, word []byte, s *scratch) []piece {
 
 // unknown appends what stands for a run of unknown characters, last piece first.
 func (m *unigram) unknown(dst []piece, run []byte, at span) []piece {
-	if id, ok := m.vocab.id(run); ok {
-		return append(dst, piece{id, at})
+	if !m.single {
+		if id, ok := m.vocab.id(run); ok {
+			return append(dst, piece{id, at})
+		}
 	}
 	if m.unk < 0 {
 		return dst

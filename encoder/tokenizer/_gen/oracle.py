@@ -115,4 +115,5 @@ def main():
         print(f"{name}: ids differ in {bad['ids']}, offsets in {bad['offsets']} of {len(lines)} texts ({time.time() - start:.0f} s)", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,8 @@ func main() {
 	var tok *tokenizer.Tokenizer
 	if strings.Contains(filepath.Base(os.Args[1]), "tokenizer.json") {
 		tok, err = tokenizer.FromJSON(b)
+	} else if strings.HasSuffix(os.Args[1], ".model") {
+		tok, err = tokenizer.FromSentencePiece(b, tokenizer.SentencePieceOptions{Native: os.Args[2] == "native"})
 	} else if filepath.Base(os.Args[1]) == "vocab.json" {
 		var merges []byte
 		if merges, err = os.ReadFile(filepath.Join(filepath.Dir(os.Args[1]), "merges.txt")); err == nil {
