@@ -36,6 +36,7 @@ type commit struct {
 
 	files     []string // data files that were begun
 	pend      []pending
+	begun     bool // the manifest's temporary file may be there
 	published bool // the manifest may have its final name
 	done      bool
 	fresh     []*segFile // opened by this commit
@@ -315,6 +316,7 @@ func (c *commit) commit(ctx context.Context) (_ *state, err error) {
 		return !used[p.name]
 	})
 	name := manifestName(m.Generation)
+	c.begun = true
 	f, err := c.createAs(name, name+tmpSuffix)
 	if err != nil {
 		return nil, err
@@ -417,7 +419,9 @@ func (c *commit) abort() {
 			c.ix.removeOwned(n)
 		}
 	}
-	c.ix.removeOwned(manifestName(c.man.Generation) + tmpSuffix)
+	if c.begun { // another writer's otherwise, while a compaction does not have the turn
+		c.ix.removeOwned(manifestName(c.man.Generation) + tmpSuffix)
+	}
 	c.ix.unreserve(c.numbers)
 }
 

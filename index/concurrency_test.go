@@ -22,6 +22,10 @@ const childEnv = "GOLBERT_INDEX_TEST_CHILD"
 
 // TestMain lets the test binary act as another process that holds an index open for writing.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(killEnv); dir != "" {
+		fmt.Println("FAIL", killChild(dir))
+		os.Exit(1)
+	}
 	if dir := os.Getenv(childEnv); dir != "" {
 		ix, err := Open(context.Background(), dir, nil)
 		if err != nil {

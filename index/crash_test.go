@@ -252,7 +252,7 @@ func (c *crashRun) operation(ctx context.Context, i int) error {
 		_, err := c.ix.Add(ctx, seq(docs), &AddOptions{Upsert: upsert})
 		return next, err
 	}
-	switch op := c.r.IntN(20); {
+	switch op := c.r.IntN(24); {
 	case i == 0 || op < 6:
 		return c.step("add", func() (map[string]Document, error) { return add(ctx, false) })
 	case op < 10:
@@ -322,6 +322,53 @@ var crashExtras = []crashExtra{
 			return nil, fmt.Errorf("want a DocumentError: %w", err)
 		}
 		return c.model, nil
+	}},
+	{"update", func(ctx context.Context, c *crashRun) (map[string]Document, error) {
+		next, gone := maps.Clone(c.model), c.someIDs(3)
+		for _, id := range gone {
+			delete(next, id)
+		}
+		d := c.doc(fmt.Sprint("u", c.names))
+		next[d.ID] = d
+		if len(gone) > 0 { // one comes back
+			d2 := c.doc(gone[0])
+			next[d2.ID] = d2
+			_, err := c.ix.Update(ctx, Batch{Delete: gone, Add: seq([]Document{d, d2})}, nil)
+			return next, err
+		}
+		_, err := c.ix.Update(ctx, Batch{Add: seq([]Document{d})}, nil)
+		return next, err
+	}},
+	{"compact", func(ctx context.Context, c *crashRun) (map[string]Document, error) {
+		_, err := c.ix.Compact(ctx, nil)
+		return c.model, err
+	}},
+	{"compact into small segments", func(ctx context.Context, c *crashRun) (map[string]Document, error) {
+		_, err := c.ix.Compact(ctx, &CompactOptions{SegmentTokens: 7, Recode: true})
+		return c.model, err
+	}},
+	{"retrain", func(ctx context.Context, c *crashRun) (map[string]Document, error) {
+		_, err := c.ix.Compact(ctx, &CompactOptions{Retrain: true})
+		if c.o.Codebook != nil && errors.Is(err, ErrFixedCodebook) {
+			err = nil
+		}
+		return c.model, err
+	}},
+	{"cancelled compact", func(ctx context.Context, c *crashRun) (map[string]Document, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		n := c.r.IntN(8)
+		c.onOp = func(crashfs.Op) {
+			if n--; n < 0 {
+				cancel()
+			}
+		}
+		defer func() { c.onOp = nil }()
+		_, err := c.ix.Compact(ctx, nil)
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		return c.model, err
 	}},
 }
 
@@ -582,23 +629,26 @@ type mutant struct {
 	wrap func(d *crashfs.FS, hits *int) vfs.FS
 }
 
-// ignoring makes a mutant that skips some syncs. manifestLast says whether the last rename was the manifest's.
+// ignoring makes a mutant that skips some syncs. manifestLast says whether a manifest was renamed since the
+// directory was synced last.
 func ignoring(what func(op crashfs.Op, base string, manifestLast bool) bool) func(d *crashfs.FS, hits *int) vfs.FS {
 	return func(d *crashfs.FS, hits *int) vfs.FS {
 		last := false
 		d.After = func(op crashfs.Op) error {
 			if op.Kind == crashfs.Rename {
-				k, _ := classify(filepath.Base(op.Path))
-				last = k == kindManifest
+				last = isManifest(op.Path)
 			}
 			return nil
 		}
 		d.Ignore = func(op crashfs.Op) bool {
-			if what(op, filepath.Base(op.Path), last) {
-				*hits++
-				return true
+			ignore := what(op, filepath.Base(op.Path), last)
+			if op.Kind == crashfs.SyncDir {
+				last = false
 			}
-			return false
+			if ignore {
+				*hits++
+			}
+			return ignore
 		}
 		return d
 	}

@@ -28,10 +28,14 @@ type Index struct {
 	cur    *state
 	closed bool
 	broken error
-	lock   io.Closer // nil when read-only, or given back
-	writes int       // writers at work, or waiting for their turn
+	writes int // writers at work, or waiting for their turn
 	stop   chan struct{}
 	next   uint64 // lowest number that no segment has, once one was made
+
+	// lockMu is apart from mu, and taken after it where both are, because removing files takes time, in which
+	// readers must not wait.
+	lockMu sync.Mutex
+	lock   io.Closer // nil when read-only, or given back
 }
 
 // Create makes a new index in a directory that is absent or empty (else ErrExists) and opens it for
@@ -282,7 +286,12 @@ func (ix *Index) Close() error {
 
 // unlockIdle gives the lock back when the index is closed and nobody writes. ix.mu is held.
 func (ix *Index) unlockIdle() error {
-	if !ix.closed || ix.writes > 0 || ix.lock == nil {
+	if !ix.closed || ix.writes > 0 {
+		return nil
+	}
+	ix.lockMu.Lock()
+	defer ix.lockMu.Unlock()
+	if ix.lock == nil {
 		return nil
 	}
 	err := ix.lock.Close()
@@ -386,8 +395,8 @@ func cause(ctx context.Context, err error) error {
 
 // removeOwned removes files, if this process still has the lock.
 func (ix *Index) removeOwned(names ...string) {
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
+	ix.lockMu.Lock()
+	defer ix.lockMu.Unlock()
 	if ix.lock == nil {
 		return
 	}
