@@ -60,7 +60,7 @@ func TestTruncated(t *testing.T) {
 		require.NoError(t, readAll(dir, &Options{Lists: ListsRefuse}))
 		for _, f := range needed(files) {
 			whole := files[f]
-			step := max(len(whole)/60, 1)
+			step := max(len(whole)/20, 1)
 			for n := 0; n < len(whole); n += step {
 				put(t, dir, f, whole[:n])
 				err := readAll(dir, &Options{Lists: ListsRefuse})
@@ -93,7 +93,7 @@ func TestDamaged(t *testing.T) {
 		dir := smallIndex(t, format)
 		refused := 0
 		for _, f := range needed(files) {
-			for range 60 {
+			for range 15 {
 				b := bytes.Clone(files[f])
 				for range 1 + r.IntN(3) {
 					b[r.IntN(len(b))] = byte(r.IntN(256))
