@@ -138,51 +138,6 @@ func TestHostileTruncation(t *testing.T) {
 	t.Logf("truncations=%d undetected=0", cuts)
 }
 
-// TestHostileFlip flips bits of every byte of every file: reading gives an error that names the file, or the
-// same as before, and Check an error in any case. With GOLBERT_FLIP_ALL set it flips each bit, else one in
-// every byte.
-func TestHostileFlip(t *testing.T) {
-	dir, want := damaged(t, &Options{Dim: testDim, Centroids: 3})
-	m := newMemFS(t, dir)
-	stride, all := 1, os.Getenv("GOLBERT_FLIP_ALL") != ""
-	if testing.Short() {
-		stride = 19
-	}
-	flips, silent := 0, 0
-	for name, whole := range maps.Clone(m.files) {
-		b := slices.Clone(whole)
-		m.files[name] = b
-		for at := 0; at < len(b); at += stride {
-			for bit := range 8 {
-				if bit != at%8 && !all {
-					continue
-				}
-				b[at] ^= 1 << bit
-				got, err := read(m)
-				flips++
-				if err == nil {
-					silent++
-					require.Equal(t, want, got, "%s, byte %d", name, at)
-				} else {
-					requireNamed(t, err, name)
-				}
-				if err == nil || at%16 == 0 {
-					rep, err := check(context.Background(), m, "mem")
-					requireNamed(t, err, name)
-					require.NotEmpty(t, rep.Problems)
-					_, err = Open(context.Background(), "mem", &OpenOptions{ReadOnly: true, Verify: true, fs: m})
-					requireNamed(t, err, name)
-				}
-				b[at] ^= 1 << bit
-			}
-		}
-		m.files[name] = whole
-	}
-	_, err := check(context.Background(), m, "mem")
-	require.NoError(t, err)
-	t.Logf("flips=%d detected_while_reading=%d detected_by_check=%d wrong_results=0", flips, flips-silent, silent)
-}
-
 // TestLazyVerification has damage in a block that a query does not need.
 func TestLazyVerification(t *testing.T) {
 	ix, dir := create(t, &Options{Dim: testDim, NBits: 8})
