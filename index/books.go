@@ -25,6 +25,9 @@ const (
 	// minBad vectors must fit badly, and a quarter as many as there are centroids, before a codebook is
 	// extended: it is written anew.
 	minBad = 512
+	// wholeTokens is up to which size an index that began so small that every vector became a centroid stays
+	// like that, so that nothing is lost before there is enough to train on.
+	wholeTokens = 1024
 	// retrainTokens is up to which size an index that has outgrown its codebook gets a new one on the way.
 	retrainTokens = 1 << 19
 )
@@ -53,9 +56,15 @@ func (a *adder) chooseCodebook(cb *quant.Codebook, entry *manCodebook) (err erro
 		return nil
 	case cb == nil || entry.Tokens == 0: // the placeholder of an index of documents without tokens
 		return a.train(tokens, false)
+	case outgrown(total) && total <= retrainTokens:
+		a.recode = true
+		return a.train(total, true)
 	case outgrown(tokens):
 		return a.train(tokens, false)
-	case outgrown(total) && total <= retrainTokens:
+	case o.Centroids == 0 && uint64(cb.K())+32 > entry.Tokens: // every vector is a centroid, or nearly so
+		if total <= wholeTokens {
+			return a.extendWhole(cb, entry)
+		}
 		a.recode = true
 		return a.train(total, true)
 	}
@@ -127,8 +136,8 @@ func (ix *Index) trainBook(ctx context.Context, r *quant.Reservoir, tokens uint6
 // them. Documents of small Adds that fitted as badly and did not suffice count, too.
 func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	unit := cb.MeanResidual()
-	if unit == 0 || cb.Scales() == nil && cb.NBits() < 16 {
-		return nil
+	if entry.Tokens < 2*uint64(cb.K()) || unit == 0 || cb.Scales() == nil && cb.NBits() < 16 {
+		return nil // it says little about what fits; the index will outgrow it soon
 	}
 	share, bad, err := a.fits(cb)
 	if err != nil || !bad {
@@ -183,6 +192,20 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	}
 	a.cb = more
 	return a.c.addCodebook(more, entry.Tokens+found)
+}
+
+// extendWhole makes every vector of the batch a centroid.
+func (a *adder) extendWhole(cb *quant.Codebook, entry *manCodebook) error {
+	r := quant.NewReservoir(wholeTokens, cb.Dim(), a.ix.opts.Seed)
+	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
+		return err
+	}
+	more, err := cb.Extend(a.ctx, r.Sample(), &quant.ExtendOptions{Centroids: r.Sample().Rows, Seed: a.ix.opts.Seed, Workers: a.ix.opts.Workers})
+	if err != nil {
+		return fmt.Errorf("index: extending the codebook: %w", err)
+	}
+	a.cb = more
+	return a.c.addCodebook(more, entry.Tokens+a.spool.tokens)
 }
 
 // fits looks at a sample of the spooled vectors and says whether they fit the codebook badly, and which share

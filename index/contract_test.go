@@ -533,28 +533,42 @@ func TestOptions(t *testing.T) {
 }
 
 func TestCodebookPolicy(t *testing.T) {
+	ctx := context.Background()
 	ix, dir := create(t, nil)
 	books := func() int { return len(ix.Info().Codebooks) }
 	mustAdd(t, ix, Document{ID: "first", Vectors: vectors(newRand(1), 4, testDim)})
 	first := ix.cur.segs[0].Codebook()
+	require.Equal(t, 4, first.K(), "every vector is a centroid")
 	mustAdd(t, ix, Document{ID: "second", Vectors: vectors(newRand(2), 4, testDim)})
-	require.Equal(t, 1, books())
-	mustAdd(t, ix, documents(3, 40)...) // some 250 tokens
 	require.Equal(t, 2, books())
-	s, err := ix.Snapshot()
-	require.NoError(t, err)
-	segs := s.Segments()
-	require.Equal(t, first.ID(), segs[0].Codebook().ID(), "old segments keep their codebook")
-	require.Equal(t, first.ID(), segs[1].Codebook().ID())
-	require.Greater(t, segs[2].Codebook().K(), 4*first.K()-1)
-	require.NoError(t, s.Close())
-	// A codebook that no segment needs goes with the last of them.
-	_, err = ix.Delete(context.Background(), []string{"first", "second"}, nil)
-	require.NoError(t, err)
+	newest, _ := ix.cur.newestBook()
+	require.Equal(t, 8, newest.K())
+	require.True(t, newest.Extends(first))
+	mustAdd(t, ix, documents(3, 40)...) // some 250 tokens: outgrown, and small enough to begin anew
 	require.Equal(t, 1, books())
-	require.Len(t, listing(t, dir), 1+len(ix.cur.man.files()))
-	_, err = Check(context.Background(), dir)
+	require.Len(t, ix.Info().Segments, 1)
+	// With NoCompact the old segments stay, and keep their codebook.
+	other, _ := create(t, nil)
+	for i := range 3 {
+		_, err := other.Add(ctx, seq([]Document{document(newRand(uint64(i)), fmt.Sprint(i))}), &AddOptions{NoCompact: true})
+		require.NoError(t, err)
+	}
+	_, err := other.Add(ctx, seq(documents(3, 300)), &AddOptions{NoCompact: true})
 	require.NoError(t, err)
+	segs := snapshot(t, other).Segments()
+	require.Len(t, segs, 4)
+	require.Same(t, segs[0].Codebook(), segs[2].Codebook())
+	require.NotSame(t, segs[0].Codebook(), segs[3].Codebook())
+	require.Greater(t, segs[3].Codebook().K(), 4*segs[0].Codebook().K()-1)
+	// A codebook that no segment needs goes with the last of them.
+	_, err = other.Delete(ctx, []string{"0", "1", "2"}, nil)
+	require.NoError(t, err)
+	require.Len(t, other.Info().Codebooks, 1)
+	require.Len(t, listing(t, dir), 1+len(ix.cur.man.files()))
+	for _, d := range []string{dir, other.Dir()} {
+		_, err = Check(ctx, d)
+		require.NoError(t, err)
+	}
 }
 
 func TestCreateAndOpenErrors(t *testing.T) {
