@@ -38,7 +38,7 @@ func (s *Source) openDB(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m := &dbMeta{file: f}
+	m := &dbMeta{file: f, note: s.note, left: map[string]bool{}}
 	if err := m.open(ctx); err != nil {
 		_ = f.Close()
 		if errors.Is(err, sqlite.ErrUnsupported) {
@@ -56,6 +56,8 @@ type dbMeta struct {
 	file       *mmapfile.File
 	rows, more *sqlite.Table
 	byRow      map[int64]int64 // position -> rowid, nil when they are the same
+	note       func(format string, args ...any)
+	left       map[string]bool // columns of which something was left out
 }
 
 func (m *dbMeta) close() error { return m.file.Close() }
@@ -106,7 +108,8 @@ func (m *dbMeta) open(ctx context.Context) error {
 	return err
 }
 
-// of gives a document's row. Columns without a value, and blobs, are left out.
+// of gives a document's row. Columns without a value are left out; so are blobs and strings that are not UTF-8,
+// with a note per column.
 func (m *dbMeta) of(pos int, _ string) (map[string]any, error) {
 	id := int64(pos)
 	if m.byRow != nil {
@@ -124,6 +127,14 @@ func (m *dbMeta) of(pos int, _ string) (map[string]any, error) {
 		return nil, m.fault(fmt.Errorf("document %d: %w", pos, err))
 	}
 	return out, nil
+}
+
+// leave notes a column whose values metadata cannot hold.
+func (m *dbMeta) leave(column string) {
+	if !m.left[column] {
+		m.left[column] = true
+		m.note("%s: values of column %q that are blobs, or strings that are not UTF-8, were left out", metaDB, column)
+	}
 }
 
 // take adds a row's values, and gives the number of its content.
@@ -148,7 +159,11 @@ func (m *dbMeta) take(out map[string]any, t *sqlite.Table, id int64) (content *i
 		case string:
 			if utf8.ValidString(x) {
 				out[c.Name] = x
+				continue
 			}
+			m.leave(c.Name)
+		case []byte:
+			m.leave(c.Name)
 		}
 	}
 	return content, nil

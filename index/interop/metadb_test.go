@@ -57,6 +57,17 @@ func TestMetadataDB(t *testing.T) {
 	require.Nil(t, all(t, s)[0].Meta)
 }
 
+// TestMetadataDBBlobs: testdata/metadb/blobs.db was made by SQLite 3.40, with a blob column.
+func TestMetadataDBBlobs(t *testing.T) {
+	dir := smallIndex(t, FastPLAID)
+	put(t, dir, metaDB, read(t, "testdata", "metadb", "blobs.db"))
+	s := opened(t, dir, nil)
+	docs := all(t, s)
+	require.Equal(t, map[string]any{"name": "n1"}, map[string]any(docs[1].Meta))
+	noteWith(t, s, "thumb")
+	require.Len(t, s.Notes(), 1, "one note, not one per document")
+}
+
 func TestMetadataDBOfNextPLAID(t *testing.T) {
 	dir := smallIndex(t, FastPLAID)
 	put(t, dir, metaDB, read(t, "testdata", "metadb", "nextplaid.db"))
