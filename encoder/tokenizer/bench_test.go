@@ -41,6 +41,12 @@ func BenchmarkEncode(b *testing.B) {
 		{"all-minilm-l6-v2/tokenizer.json", "xquad-vi"},
 		{"bert-base-multilingual-cased/vocab.txt", "jaquad-dev"},
 		{"bert-base-multilingual-cased/vocab.txt", "xquad-es"},
+		{"xlm-roberta/tokenizer.json.gz", "nq-qed-dev"},
+		{"xlm-roberta/tokenizer.json.gz", "xquad-vi"},
+		{"xlm-roberta/tokenizer.json.gz", "jaquad-dev"},
+		{"roberta-base/vocab.json", "nq-qed-dev"},
+		{"roberta-base/vocab.json", "jaquad-dev"},
+		{"xlnet-base/spiece.model", "nq-qed-dev"},
 	} {
 		b.Run("tokenizer="+filepath.Dir(c.tokenizer)+"/corpus="+c.corpus, func(b *testing.B) {
 			tok := sharedTokenizer(b, c.tokenizer)
@@ -72,11 +78,14 @@ func BenchmarkFromVocab(b *testing.B) {
 }
 
 func BenchmarkFromJSON(b *testing.B) {
-	v, err := os.ReadFile(testdata.Shared(b, "tokenizers/all-minilm-l6-v2/tokenizer.json"))
-	require.NoError(b, err)
-	b.SetBytes(int64(len(v)))
-	for b.Loop() {
-		_, err := FromJSON(v)
-		require.NoError(b, err)
+	for _, rel := range []string{"all-minilm-l6-v2/tokenizer.json", "xlm-roberta/tokenizer.json.gz"} {
+		b.Run("tokenizer="+filepath.Dir(rel), func(b *testing.B) {
+			v := sharedFile(b, rel)
+			b.SetBytes(int64(len(v)))
+			for b.Loop() {
+				_, err := FromJSON(v)
+				require.NoError(b, err)
+			}
+		})
 	}
 }

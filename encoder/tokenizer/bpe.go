@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -21,6 +22,8 @@ type bpe struct {
 	whole *vocab
 	// prefix goes before every character but the first, suffix after the last, when they are looked up.
 	prefix, suffix string
+	// joins tells which characters stand side by side in a token; nil when words must not be parted.
+	joins *joins
 	// letters are the tokens of single bytes when the model reads bytes instead of their printable stand-ins:
 	// by 2*(not the first) + (the last), then by byte. nil for a model that reads characters.
 	letters *[4][256]int32
@@ -45,6 +48,44 @@ func (m *bpe) tokenize(dst []piece, word []byte, s *scratch) []piece {
 			return append(dst, piece{id, span{0, int32(len(word))}})
 		}
 	}
+	if m.joins == nil || len(word) < 4 {
+		return m.merge(dst, word, 0, s)
+	}
+	// No token reaches across two characters that stand side by side in none, so that the word falls into parts
+	// that merge by themselves: they are short, and they come again.
+	first := len(dst)
+	for at := 0; at < len(word); {
+		end := m.joins.end(word, at, m.letters != nil)
+		n := len(dst)
+		part := word[at:end]
+		if len(part) <= maxCached && len(part) < len(word) && m.whole == nil {
+			found, hash, ok := s.cache.get(part)
+			if ok {
+				for _, p := range found {
+					dst = append(dst, piece{p.id, span{p.start + int32(at), p.end + int32(at)}})
+				}
+			} else {
+				dst = m.merge(dst, part, 0, s)
+				s.cache.put(part, dst[n:], hash)
+				for i := n; i < len(dst); i++ {
+					dst[i].start += int32(at)
+					dst[i].end += int32(at)
+				}
+			}
+		} else {
+			dst = m.merge(dst, part, int32(at), s)
+		}
+		if m.fuse && n > first && len(dst) > n && dst[n].id == m.unk && dst[n-1].id == m.unk {
+			dst[n-1].end = dst[n].end
+			dst = append(dst[:n], dst[n+1:]...)
+		}
+		at = end
+	}
+	return dst
+}
+
+// merge appends the pieces of a part of a word that starts at base in it.
+func (m *bpe) merge(dst []piece, word []byte, base int32, s *scratch) []piece {
 	if m.letters != nil {
 		m.spellBytes(word, s)
 	} else {
@@ -60,11 +101,74 @@ func (m *bpe) tokenize(dst []piece, word []byte, s *scratch) []piece {
 		if y.size > 0 {
 			// Bytes that spell a prefix or suffix count, so that pieces may lie beyond the word.
 			end := min(at+y.size, int32(len(word)))
-			dst = append(dst, piece{y.id, span{min(at, end-1), end}})
+			dst = append(dst, piece{y.id, span{base + min(at, end-1), base + end}})
 			at += y.size
 		}
 	}
 	return dst
+}
+
+// joins is a set of pairs of characters, or of bytes; it may report pairs that it does not have.
+type joins struct {
+	bits  []uint64
+	shift uint
+}
+
+func (j *joins) index(a, b rune) uint64 {
+	return (uint64(a)<<32 | uint64(b)) * 0x9e3779b97f4a7c15 >> j.shift
+}
+
+func (j *joins) has(a, b rune) bool {
+	i := j.index(a, b)
+	return j.bits[i>>6]>>(i&63)&1 != 0
+}
+
+// newJoins collects the pairs within the tokens that merges make.
+func newJoins(made []string) *joins {
+	n, size := 0, uint(12)
+	for _, token := range made {
+		n += len(token)
+	}
+	for 1<<size < 8*n && size < 22 {
+		size++
+	}
+	j := &joins{bits: make([]uint64, 1<<size/64), shift: 64 - size}
+	for _, token := range made {
+		before := rune(-1)
+		for _, r := range token {
+			if before >= 0 {
+				i := j.index(before, r)
+				j.bits[i>>6] |= 1 << (i & 63)
+			}
+			before = r
+		}
+	}
+	return j
+}
+
+// end returns the end of the part of the word that starts at at.
+func (j *joins) end(word []byte, at int, bytes bool) int {
+	if bytes {
+		before := byteRunes[word[at]]
+		for at++; at < len(word); at++ {
+			r := byteRunes[word[at]]
+			if !j.has(before, r) {
+				break
+			}
+			before = r
+		}
+		return at
+	}
+	before, n := utf8.DecodeRune(word[at:])
+	for at += n; at < len(word); {
+		r, n := utf8.DecodeRune(word[at:])
+		if !j.has(before, r) {
+			break
+		}
+		before = r
+		at += n
+	}
+	return at
 }
 
 func (s *scratch) addSymbol(id, size int32) {
@@ -341,6 +445,7 @@ func newBPE(c bpeConfig, byteLevel bool) (m *bpe, bytes bool, err error) {
 		}
 	}
 	var buf []byte
+	made, unkMerges := make([]string, 0, len(c.merges)), false
 	for i, p := range c.merges {
 		var ids [3]int32
 		if len(p[1]) < len(c.prefix) {
@@ -355,21 +460,27 @@ func newBPE(c bpeConfig, byteLevel bool) (m *bpe, bytes bool, err error) {
 			ids[k] = id
 		}
 		m.merges.put(ids[0], ids[1], i, ids[2])
+		made = append(made, c.vocab.tokens[ids[2]])
+		unkMerges = unkMerges || ids[0] == m.unk || ids[1] == m.unk
 	}
 	if c.fallback {
 		m.bytes = c.vocab.byteTokens()
+	}
+	// Parting words must not change what is told of characters that have no token.
+	if c.prefix == "" && c.suffix == "" && !unkMerges && (m.unk >= 0 && m.bytes == nil || m.bytes != nil && slices.Min(m.bytes[:]) >= 0) {
+		m.joins = newJoins(made)
 	}
 	if c.ignoreMerges {
 		m.whole = c.vocab
 	}
 	if byteLevel {
-		bytes, err = m.readBytes()
+		bytes, err = m.readBytes(made)
 	}
 	return m, bytes, err
 }
 
-// readBytes makes the model read bytes instead of printable stand-ins for them, if the vocabulary has all.
-func (m *bpe) readBytes() (bool, error) {
+// readBytes, given the tokens that merges make, makes the model read bytes instead of printable stand-ins for them, if the vocabulary has all.
+func (m *bpe) readBytes(made []string) (bool, error) {
 	var letters [4][256]int32
 	for k := range letters {
 		for b := range letters[k] {
@@ -389,6 +500,9 @@ func (m *bpe) readBytes() (bool, error) {
 		}
 	}
 	m.letters = &letters
+	if m.joins == nil && m.prefix == "" && m.suffix == "" { // every byte has a token
+		m.joins = newJoins(made)
+	}
 	if m.whole == nil {
 		return true, nil
 	}

@@ -1,9 +1,13 @@
 package tokenizer
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -30,15 +34,34 @@ func readGolden(t testing.TB, name string) []golden {
 	return g
 }
 
-// sharedTokenizer reads a real tokenizer from the shared collection.
-func sharedTokenizer(t testing.TB, rel string) *Tokenizer {
+// sharedFile reads a file of the shared tokenizers, and unpacks it when it is compressed.
+func sharedFile(t testing.TB, rel string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(testdata.Shared(t, "tokenizers/"+rel))
 	require.NoError(t, err)
+	if filepath.Ext(rel) == ".gz" {
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		require.NoError(t, err)
+		b, err = io.ReadAll(z)
+		require.NoError(t, err)
+	}
+	return b
+}
+
+// sharedTokenizer reads a real tokenizer from the shared collection.
+func sharedTokenizer(t testing.TB, rel string) *Tokenizer {
+	t.Helper()
+	b := sharedFile(t, rel)
 	var tok *Tokenizer
-	if filepath.Ext(rel) == ".json" {
+	var err error
+	switch name := filepath.Base(rel); {
+	case strings.HasPrefix(name, "tokenizer.json"):
 		tok, err = FromJSON(b)
-	} else {
+	case name == "vocab.json":
+		tok, err = FromMerges(b, sharedFile(t, filepath.Dir(rel)+"/merges.txt"), MergesOptions{})
+	case filepath.Ext(name) == ".model":
+		tok, err = FromSentencePiece(b, SentencePieceOptions{})
+	default:
 		tok, err = FromVocab(b, VocabOptions{Cased: filepath.Dir(rel) != "bert-base-uncased"})
 	}
 	require.NoError(t, err)
