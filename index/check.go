@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"unicode/utf8"
 
 	"github.com/golbert/golbert/internal/vfs"
@@ -37,7 +38,8 @@ const maxProblems = 20
 // was cancelled. A file that is damaged does not keep the others from being examined.
 func Check(ctx context.Context, dir string) (*Report, error) { return check(ctx, vfs.OS{}, dir) }
 
-func check(ctx context.Context, fsys vfs.FS, dir string) (*Report, error) {
+func check(ctx context.Context, fsys vfs.FS, dir string) (_ *Report, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	st, err := loadNewest(ctx, fsys, dir, nil)
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
@@ -133,7 +135,8 @@ func checkPieces(ctx context.Context, fsys vfs.FS, dir string, first error) (*Re
 }
 
 // verifyAll checks every block of the file. The error names the first bad one.
-func (f *segFile) verifyAll(ctx context.Context) error {
+func (f *segFile) verifyAll(ctx context.Context) (err error) {
+	defer f.catch(debug.SetPanicOnFault(true), &err)
 	const step = 64 * blockSize
 	for at := uint64(0); at < uint64(len(f.ver.data)); at += step {
 		if err := ctx.Err(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/golbert/golbert/quant"
 )
@@ -114,6 +115,7 @@ type compaction struct {
 }
 
 func (ix *Index) compact(ctx context.Context, o *CompactOptions, most uint64, plan func(*compaction) error) (res CompactResult, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	if ix.readOnly {
 		if ix.Generation() == 0 {
 			return res, ErrClosed
@@ -263,6 +265,22 @@ func (c *compaction) train() error {
 	return err
 }
 
+// planPool gives the segments that the codebook was extended for, as they are now, to be coded again.
+func (a *adder) planPool() []merging {
+	g := merging{to: a.cb, recode: true}
+	tokens := uint64(0)
+	for _, s := range a.c.segs {
+		if tokens+s.live <= callTokens && slices.ContainsFunc(a.pool, func(p *Segment) bool { return p.number == s.number }) {
+			g.segs = append(g.segs, s)
+			tokens += s.live
+		}
+	}
+	if len(g.segs) == 0 {
+		return nil
+	}
+	return []merging{g}
+}
+
 // autoMerge is what Add, Update and Delete do to keep segments few, within their own commit.
 func (a *adder) autoMerge() error {
 	if a.o.NoCompact {
@@ -272,6 +290,9 @@ func (a *adder) autoMerge() error {
 	plan := planTiers(a.c.segs, uint64(min(a.ix.opts.SegmentTokens, callTokens)))
 	if a.recode {
 		plan = planAll(a.c.segs, uint64(a.ix.opts.SegmentTokens), a.cb)
+	}
+	if len(a.pool) > 0 {
+		plan = a.planPool()
 	}
 	if len(plan) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/golbert/golbert/quant"
 )
@@ -33,6 +34,7 @@ type MergeOptions struct {
 // Whether vectors of the sources come from the same model as those of the index is the caller's to know:
 // attributes are not compared.
 func (ix *Index) Merge(ctx context.Context, dirs []string, o *MergeOptions) (res AddResult, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	var opt MergeOptions
 	if o != nil {
 		opt = *o

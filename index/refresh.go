@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 )
 
 // Generation numbers the newest commit that this Index knows. A reader that holds a Snapshot of a lower
@@ -23,6 +24,7 @@ func (ix *Index) Generation() uint64 {
 // writing always knows the newest commit: nothing happens. After an error the index goes on with the commit
 // that it had.
 func (ix *Index) Refresh(ctx context.Context) (changed bool, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	if !ix.readOnly {
 		if ix.Generation() == 0 {
 			return false, ErrClosed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,6 +85,7 @@ func Repair(ctx context.Context, dir, dst string) (*RepairReport, error) {
 }
 
 func repair(ctx context.Context, fsys vfs.FS, dir, dst string) (_ *RepairReport, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	names, err := fsys.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("index: repair: %w", err)

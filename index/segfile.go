@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/golbert/golbert/internal/vfs"
@@ -37,7 +38,11 @@ func openSegFile(fs vfs.FS, path, name string) (*segFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseSegFile(m.Bytes(), name)
+	var f *segFile
+	err = guard(func() (err error) {
+		f, err = parseSegFile(m.Bytes(), name)
+		return err
+	})
 	if err != nil {
 		_ = m.Close()
 		return nil, err
@@ -409,7 +414,8 @@ func (f *segFile) id(ord uint64) ([]byte, error) {
 
 // lookup gives the ordinals of the documents with an id, ascending: more than one when a document was
 // replaced within one Add.
-func (f *segFile) lookup(id string) ([]uint32, error) {
+func (f *segFile) lookup(id string) (_ []uint32, err error) {
+	defer f.catch(debug.SetPanicOnFault(true), &err)
 	h := uint64(hashID(id))
 	// The first entry that is not below (h, id).
 	lo, hi := uint64(0), f.toc.docs

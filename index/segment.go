@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"runtime/debug"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -63,7 +64,8 @@ func (s *Segment) DocTokens(ord uint32) int {
 
 // Codes appends to dst[:0] the centroid of each of a document's tokens, in order. Every code is below the
 // codebook's K.
-func (s *Segment) Codes(dst []uint32, ord uint32) ([]uint32, error) {
+func (s *Segment) Codes(dst []uint32, ord uint32) (_ []uint32, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	r, err := s.f.codeRecord(ord)
 	if err != nil {
 		return nil, err
@@ -94,7 +96,8 @@ func (s *Segment) Codes(dst []uint32, ord uint32) ([]uint32, error) {
 }
 
 // DistinctCodes appends to dst[:0] a document's centroids, ascending, each once.
-func (s *Segment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) {
+func (s *Segment) DistinctCodes(dst []uint32, ord uint32) (_ []uint32, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	r, err := s.f.codeRecord(ord)
 	if err != nil {
 		return nil, err
@@ -104,7 +107,8 @@ func (s *Segment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) {
 
 // Residuals gives a document's residual rows, DocTokens x Codebook().RowBytes(). It is mapped memory:
 // read-only, valid while the snapshot is open.
-func (s *Segment) Residuals(ord uint32) ([]byte, error) {
+func (s *Segment) Residuals(ord uint32) (_ []byte, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	a, b := s.f.tokenRange(ord)
 	rb := uint64(s.f.toc.rowBytes)
 	return s.f.bytes(secResiduals, a*rb, (b-a)*rb)
@@ -114,7 +118,8 @@ func (s *Segment) Residuals(ord uint32) ([]byte, error) {
 // <q, c + residual> times it. They are stored in 8 bits, within NormError of the true value. Exactly 0 marks
 // a vector of zeros, which scores 0 against every query: the residual bits beside it mean nothing, and
 // decoding them with quant.Codebook.Decode must be followed by clearing that row.
-func (s *Segment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
+func (s *Segment) InvNorms(dst []float32, ord uint32) (_ []float32, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	a, b := s.f.tokenRange(ord)
 	dst = slices.Grow(dst[:0], int(b-a))[:b-a]
 	if s.f.secs[secNorms].len == 0 {
@@ -139,7 +144,8 @@ func (s *Segment) NormError() float32 { return (s.f.toc.normHi - s.f.toc.normLo)
 
 // Postings appends to dst[:0] the ordinals of documents with a token at a centroid, ascending, deleted
 // documents included. A centroid at which the segment has nothing, or not below K, gives an empty list.
-func (s *Segment) Postings(dst []uint32, centroid uint32) ([]uint32, error) {
+func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	dst = dst[:0]
 	at, ok, err := s.f.centroid(centroid)
 	if err != nil || !ok {
@@ -174,14 +180,16 @@ func (s *Segment) Postings(dst []uint32, centroid uint32) ([]uint32, error) {
 }
 
 // ID gives a document's external id.
-func (s *Segment) ID(ord uint32) (string, error) {
+func (s *Segment) ID(ord uint32) (_ string, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	s.f.tokenRange(ord)
 	b, err := s.f.id(uint64(ord))
 	return string(b), err
 }
 
 // Text gives a document's text, "" when none was stored.
-func (s *Segment) Text(ord uint32) (string, error) {
+func (s *Segment) Text(ord uint32) (_ string, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	s.f.tokenRange(ord)
 	t := s.f.toc
 	if t.textBytes == 0 {
@@ -222,7 +230,8 @@ func (f *segFile) textBlock(dst []byte, b uint64) ([]byte, error) {
 }
 
 // Metadata gives a document's metadata; nil when it has none.
-func (s *Segment) Metadata(ord uint32) (Metadata, error) {
+func (s *Segment) Metadata(ord uint32) (_ Metadata, err error) {
+	defer s.f.catch(debug.SetPanicOnFault(true), &err)
 	s.f.tokenRange(ord)
 	var m Metadata
 	for i := range s.f.cols {

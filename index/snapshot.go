@@ -1,6 +1,7 @@
 package index
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -75,6 +76,7 @@ func (s *Snapshot) Lookup(id string) (seg *Segment, ord uint32, ok bool) {
 
 // Find is Lookup with the error that damage gives.
 func (s *Snapshot) Find(id string) (seg *Segment, ord uint32, ok bool, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	i, ord, ok, err := findLive(s.st.segs, id, nil)
 	if err != nil || !ok {
 		return nil, 0, false, err

@@ -276,7 +276,9 @@ func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *
 		if err != nil {
 			return nil, err
 		}
-		seg = seg.with(del, d.Generation)
+		if err := guard(func() error { seg = seg.with(del, d.Generation); return nil }); err != nil {
+			return nil, err
+		}
 	}
 	return seg, nil
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"iter"
+	"runtime/debug"
 
 	"github.com/RoaringBitmap/roaring/v2"
 )
@@ -44,6 +45,7 @@ func (ix *Index) Update(ctx context.Context, b Batch, o *UpdateOptions) (UpdateR
 
 // apply is Add, Delete and Update.
 func (ix *Index) apply(ctx context.Context, b Batch, o *UpdateOptions) (res UpdateResult, err error) {
+	defer catch(debug.SetPanicOnFault(true), &err)
 	ctx, end, err := ix.beginWrite(ctx)
 	if err != nil {
 		return UpdateResult{}, err

@@ -2,7 +2,7 @@
 //
 // A mapped slice is valid until Close. It never escapes the packages that own the file: their public
 // methods either copy or say in their documentation how long a slice lives. Files are immutable by
-// contract (see index), because truncating a mapped file would turn reads into faults.
+// contract (see index), because truncating a mapped file turns reads into faults; Guard makes errors of those.
 package mmapfile
 
 import (
@@ -55,7 +55,11 @@ func Map(f *os.File) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mmapfile: map %s (%d bytes): %w", f.Name(), size, err)
 	}
-	return &File{name: f.Name(), data: data, mapped: mapped}, nil
+	m := &File{name: f.Name(), data: data, mapped: mapped}
+	if mapped {
+		m.register()
+	}
+	return m, nil
 }
 
 // Bytes returns the file's content. Writing to it faults. It is nil after Close.
@@ -78,6 +82,7 @@ func (f *File) Close() error {
 		f.data = nil
 		return nil
 	}
+	f.unregister()
 	data := f.data
 	f.data = nil
 	if err := unmapFile(data); err != nil {
