@@ -199,6 +199,12 @@ func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) {
 	cent = cent[:len(row)]
 	n := 0
 	switch c.nbits {
+	case 8:
+		lut := c.lut[:256]
+		for _, b := range res[:len(row)] {
+			row[n] = cent[n] + s*lut[b]
+			n++
+		}
 	case 4:
 		lut := c.lut[:512]
 		for _, b := range res[:len(row)/2] {
@@ -228,7 +234,7 @@ func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) {
 		}
 	}
 	per := 8 / c.nbits
-	for ; n < len(row); n++ { // 8 bits, and the dimensions that do not fill a byte
+	for ; n < len(row); n++ { // the dimensions that do not fill a byte
 		row[n] = cent[n] + s*c.lut[int(res[n/per])*per+n%per]
 	}
 }
