@@ -16,10 +16,7 @@ var ErrFault = errors.New("index: mapped memory cannot be read")
 // ErrFault. The methods of Segment and Snapshot that return an error guard themselves. What needs Guard is
 // DocTokens, and work on what Residuals returned, which is mapped memory, where the program must survive
 // somebody else truncating the index's files. Every goroutine needs its own.
-func (s *Snapshot) Guard(f func() error) error { return guard(f) }
-
-// guard is mmapfile.Guard with this package's errors.
-func guard(f func() error) error { return asFault(mmapfile.Guard(f)) }
+func Guard(f func() error) error { return asFault(mmapfile.Guard(f)) }
 
 // asFault makes this package's error of a fault, be it one that came from another goroutine.
 func asFault(err error) error {
@@ -30,7 +27,7 @@ func asFault(err error) error {
 	return &CorruptError{File: filepath.Base(fe.File), Offset: fe.Offset, Err: errors.Join(ErrFault, fe)}
 }
 
-// catch is deferred by methods that read the file. It is guard without a closure.
+// catch is deferred by methods that read the file. It is Guard without a closure.
 func (f *segFile) catch(was bool, err *error) {
 	debug.SetPanicOnFault(was)
 	if r := recover(); r != nil {

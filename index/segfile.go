@@ -39,7 +39,7 @@ func openSegFile(fs vfs.FS, path, name string) (*segFile, error) {
 		return nil, err
 	}
 	var f *segFile
-	err = guard(func() (err error) {
+	err = Guard(func() (err error) {
 		f, err = parseSegFile(m.Bytes(), name)
 		return err
 	})

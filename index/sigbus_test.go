@@ -55,7 +55,7 @@ func TestFaultTruncatedWhileMapped(t *testing.T) {
 		requireFault(err)
 		_, _, _, err = s.Find("doc-3")
 		requireFault(err)
-		requireFault(s.Guard(func() error { _ = bad.DocTokens(3); return nil }))
+		requireFault(Guard(func() error { _ = bad.DocTokens(3); return nil }))
 	}
 	_, err := good.Codes(nil, 3)
 	require.NoError(t, err)
@@ -73,9 +73,9 @@ func TestFaultTruncatedWhileMapped(t *testing.T) {
 	require.NoError(t, ix.Close())
 
 	// What is not a fault in a mapped file is not swallowed.
-	require.Panics(t, func() { _ = s.Guard(func() error { panic("mine") }) })
+	require.Panics(t, func() { _ = Guard(func() error { panic("mine") }) })
 	require.Panics(t, func() {
-		_ = s.Guard(func() error {
+		_ = Guard(func() error {
 			var p *int
 			*p = 1
 			return nil

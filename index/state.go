@@ -276,7 +276,7 @@ func loadSegment(fsys vfs.FS, dir string, s manSegment, cb *quant.Codebook) (_ *
 		if err != nil {
 			return nil, err
 		}
-		if err := guard(func() error { seg = seg.with(del, d.Generation); return nil }); err != nil {
+		if err := Guard(func() error { seg = seg.with(del, d.Generation); return nil }); err != nil {
 			return nil, err
 		}
 	}

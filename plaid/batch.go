@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/index"
 )
 
 const (
@@ -20,12 +21,20 @@ const (
 // Search's; one query's error is its own and leaves the others alone. Queries run on Options.Workers
 // goroutines, and groups of them share stage 1. The error returned is one that concerns the whole call:
 // ErrInvalidK, ErrInvalidOptions, the filter's error, the context's; then there are no results.
-func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) ([]Result, error) {
+func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) (res []Result, err error) {
 	release, err := s.hold()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	err = index.Guard(func() (err error) {
+		res, err = s.searchBatch(ctx, qs, k, o)
+		return err
+	})
+	return res, err
+}
+
+func (s *Searcher) searchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) ([]Result, error) {
 	pl, err := s.plan(ctx, k, o)
 	if err != nil {
 		return nil, err
@@ -115,7 +124,11 @@ func (b *batch) run(_, task int) error {
 		return err
 	}
 	for j, i := range ids {
-		hits, err := group[j].finish(b.ctx, b.inner)
+		var hits []Hit
+		err := index.Guard(func() (err error) {
+			hits, err = group[j].finish(b.ctx, b.inner)
+			return err
+		})
 		if err != nil {
 			if cerr := b.ctx.Err(); cerr != nil && errors.Is(err, cerr) {
 				return err

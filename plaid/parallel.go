@@ -2,8 +2,11 @@ package plaid
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/golbert/golbert/internal/mmapfile"
 )
 
 // stage is a piece of work cut into tasks. run is called once per task; worker numbers the goroutine, for
@@ -42,7 +45,7 @@ func parallel(ctx context.Context, workers, n int, s stage) error {
 				}
 				err := ctx.Err()
 				if err == nil {
-					err = s.run(w, i)
+					err = guarded(s, w, i)
 				}
 				if err != nil {
 					once.Do(func() { first = err })
@@ -54,4 +57,11 @@ func parallel(ctx context.Context, workers, n int, s stage) error {
 	}
 	wg.Wait()
 	return first
+}
+
+// guarded runs a task, and makes an error of a fault in mapped memory. The search that it belongs to names the
+// index's file.
+func guarded(s stage, worker, task int) (err error) {
+	defer mmapfile.Catch(debug.SetPanicOnFault(true), &err)
+	return s.run(worker, task)
 }

@@ -83,12 +83,20 @@ func newSearcher(units []unit, dim int) *Searcher {
 // Errors: ErrInvalidK, ErrEmptyQuery, ErrTooManyTokens, ErrInvalidOptions, maxsim.ErrDim,
 // maxsim.ErrNotFinite, index.ErrClosed when the snapshot is closed, the context's error, and whatever
 // reading the index or the filter gives. A search that has begun finishes even if the snapshot is closed meanwhile.
-func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) ([]Hit, error) {
+func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) (hits []Hit, err error) {
 	release, err := s.hold()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	err = index.Guard(func() (err error) {
+		hits, err = s.search(ctx, q, k, o)
+		return err
+	})
+	return hits, err
+}
+
+func (s *Searcher) search(ctx context.Context, q maxsim.Matrix, k int, o *Options) ([]Hit, error) {
 	pl, err := s.plan(ctx, k, o)
 	if err != nil {
 		return nil, err
