@@ -48,7 +48,7 @@ const groupProbes = 16
 //
 // From 1,024 clusters on it works on two levels: a coarse clustering into about sqrt(k) groups, Lloyd's
 // algorithm within each, and two iterations over all of them in which a vector looks into its nearest 16
-// groups. That needs a tenth of the time of the plain algorithm and fits as well.
+// groups. At 8,192 clusters that takes a quarter of the time of four plain iterations, and fits better.
 //
 // Errors: maxsim.ErrDim when data is not n x dim, maxsim.ErrNotFinite, ErrOption for k < 1, ErrEmpty for
 // n = 0, and the context's.
