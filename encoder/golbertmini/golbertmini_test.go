@@ -111,7 +111,7 @@ func TestAgainstOriginal(t *testing.T) {
 	c, err := checkpoint.Open(dir)
 	require.NoError(t, err)
 	c.Head = []checkpoint.Dense{{In: 384, Out: 128, Weight: proj.Float32s(nil)}}
-	original, err := encoder.New(c, &encoder.Options{MaxDocTokens: documentTokens})
+	original, err := encoder.New(c, &encoder.Options{MaxDocTokens: documentTokens, Skiplist: encoder.On})
 	require.NoError(t, err)
 	defer original.Close()
 	m, err := Open()
