@@ -116,6 +116,7 @@ type model interface {
 type scratch struct {
 	text      string // the text of the call
 	skipped   int    // special tokens before the first token of the text
+	grown     int    // the longest text on which further normalizers run
 	norm      aligned
 	edit      aligned    // second buffer of a chain of normalizers
 	rewritten [2]aligned // buffers of the rewriters

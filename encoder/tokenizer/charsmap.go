@@ -100,16 +100,20 @@ func (m *charsmap) longest(text []byte) (repl string, n int, ok bool) {
 	return m.value(value), n, true
 }
 
-// value returns the replacement at an offset; a malformed offset gives an empty one.
+// maxReplacement bounds, in bytes, what a file may have written in place of a few characters, so that a short text
+// stays one. The longest replacement in use has 33.
+const maxReplacement = 256
+
+// value returns the replacement at an offset; a malformed or huge one is empty.
 func (m *charsmap) value(at uint32) string {
 	if int64(at) >= int64(len(m.repl)) {
 		return ""
 	}
-	s := m.repl[at:]
+	s := m.repl[at:min(int64(at)+maxReplacement+1, int64(len(m.repl)))]
 	if end := strings.IndexByte(s, 0); end >= 0 {
 		s = s[:end]
 	}
-	if !utf8.ValidString(s) { // an offset within a character
+	if len(s) > maxReplacement || !utf8.ValidString(s) { // the latter for an offset within a character
 		return ""
 	}
 	return s

@@ -97,12 +97,20 @@ type chain []step
 // normalize implements normalizer.
 func (c chain) normalize(dst *aligned, piece string, s *scratch) {
 	verbatim{}.normalize(dst, piece, s)
+	s.grown = maxGrown + 16*len(dst.text)
 	c.apply(&s.edit, dst, s)
 }
+
+// maxGrown is how long a short text may become: the steps of a hostile file could each double it. No further
+// steps run on longer ones.
+const maxGrown = 1 << 20
 
 // apply runs the steps on src, and uses dst as working memory; the result is always in src.
 func (c chain) apply(dst, src *aligned, s *scratch) bool {
 	for _, st := range c {
+		if len(src.text) > s.grown {
+			break
+		}
 		if nested, ok := st.(chain); ok {
 			nested.apply(dst, src, s)
 		} else if st.apply(dst, src, s) {

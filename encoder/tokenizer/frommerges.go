@@ -78,7 +78,8 @@ func FromMerges(vocab, merges []byte, o MergesOptions) (*Tokenizer, error) {
 	before, ok1 := t.CLS()
 	after, ok2 := t.SEP()
 	if ok1 && ok2 {
-		t.before, t.after, t.trims = []int32{before}, []int32{after}, []trim{{prefixSpace: o.AddPrefixSpace}}
+		t.before, t.after = []int32{before}, []int32{after}
+		t.setTrims([]trim{{prefixSpace: o.AddPrefixSpace}})
 	}
 	return t, nil
 }

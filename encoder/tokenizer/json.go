@@ -118,7 +118,8 @@ func (f *file) build() (*Tokenizer, error) {
 	_, isUnigram := m.(*unigram)
 	t.cached = isBPE || isUnigram
 	if f.post != nil {
-		t.before, t.after, t.trims = f.post.before, f.post.after, f.post.trims
+		t.before, t.after = f.post.before, f.post.after
+		t.setTrims(f.post.trims)
 		if n := len(t.before); n > 0 && t.special[specialCLS] < 0 {
 			t.special[specialCLS] = t.before[0]
 		}

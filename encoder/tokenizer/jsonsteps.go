@@ -100,10 +100,16 @@ func readStep(kind string, f fields) (step, error) {
 		return strip{left, right}, errors.Join(err1, err2)
 	case "Prepend":
 		text, err := f.text("prepend", "")
+		if len(text) > maxReplacement {
+			return nil, &UnsupportedError{Component: component, Name: fmt.Sprintf("Prepend of %d bytes", len(text))}
+		}
 		return prepend(text), err
 	case "Replace":
 		with, err1 := f.text("content", "")
 		pattern, err2 := f.pattern(component, kind)
+		if len(with) > maxReplacement {
+			return nil, &UnsupportedError{Component: component, Name: fmt.Sprintf("Replace.content of %d bytes", len(with))}
+		}
 		if pattern == nil && err2 == nil {
 			return chain{}, err1
 		}
@@ -289,7 +295,7 @@ func readMetaspace(f fields) (*metaspace, error) {
 	return m, nil
 }
 
-// optional reads an optional number; null means absent.
+// int reads an optional number; null means absent.
 func (f fields) int(name string, def int64) (int64, error) {
 	s := f[name]
 	if s == nil {

@@ -10,9 +10,9 @@ import (
 )
 
 // TestPipelines: random tokenizers of all supported components and flags (see _gen/pipelines.py and
-// _gen/components.py). GOLBERT_PIPELINES names a further file of the same form.
+// _gen/components.py), and small ones of the shape of well-known tokenizers (_gen/shapes.py). GOLBERT_PIPELINES names a further file of the same form.
 func TestPipelines(t *testing.T) {
-	files := []string{"testdata/pipelines.json", "testdata/components.json"}
+	files := []string{"testdata/pipelines.json", "testdata/components.json", "testdata/shapes.json"}
 	if more := os.Getenv("GOLBERT_PIPELINES"); more != "" {
 		files = append(files, more)
 	}
@@ -21,24 +21,32 @@ func TestPipelines(t *testing.T) {
 	}
 }
 
-func testPipelines(t *testing.T, name string) {
-	b, err := os.ReadFile(name)
-	require.NoError(t, err)
-	var file struct {
-		Pipelines []struct {
-			Tokenizer json.RawMessage
-			Size      int
-			Cases     []struct {
-				Text    string
-				IDs     []int32
-				Offsets []int
-				Special []int
-				Plain   []int32
-			}
+// pipelines is the form of these files.
+type pipelines struct {
+	Pipelines []struct {
+		Tokenizer json.RawMessage
+		Size      int
+		Cases     []struct {
+			Text    string
+			IDs     []int32
+			Offsets []int
+			Special []int
+			Plain   []int32
 		}
 	}
+}
+
+func readPipelines(t testing.TB, name string) (file pipelines) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(b, &file))
 	require.NotEmpty(t, file.Pipelines)
+	return file
+}
+
+func testPipelines(t *testing.T, name string) {
+	file := readPipelines(t, name)
 	for i, p := range file.Pipelines {
 		tok, err := FromJSON(p.Tokenizer)
 		require.NoError(t, err, "pipeline %d", i)

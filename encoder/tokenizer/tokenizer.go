@@ -18,11 +18,12 @@ type Tokenizer struct {
 	pre        []any      // preTokenizer or rewriter, one after the other
 	marks      *metaspace // a Metaspace that comes after them, with words for encodeMarked
 	model      model
-	cached     bool    // the model is slow enough for a wordCache
-	trims      []trim  // what the post-processor does to offsets
-	before     []int32 // special tokens that the post-processor puts before the text
-	after      []int32 // and after it
-	size       int     // largest id + 1
+	cached     bool        // the model is slow enough for a wordCache
+	trims      []trim      // what the post-processor does to offsets
+	blanks     []blankEnds // for trims, by id
+	before     []int32     // special tokens that the post-processor puts before the text
+	after      []int32     // and after it
+	size       int         // largest id + 1
 	unk        int32
 	special    [4]int32 // CLS, SEP, PAD, MASK; -1 for none
 	pool       sync.Pool
@@ -339,7 +340,7 @@ func (t *Tokenizer) WithBERT(lowerCase, stripAccents, cjk *bool) *Tokenizer {
 	}
 	c := &Tokenizer{
 		vocab: t.vocab, added: t.added, addedByID: t.addedByID, addedID: t.addedID, pre: t.pre, model: t.model,
-		marks: t.marks, cached: t.cached, trims: t.trims, before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
+		marks: t.marks, cached: t.cached, trims: t.trims, blanks: t.blanks, before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
 		normalizer: newBertNormalizer(n.clean, split, strip, lower),
 	}
 	c.index()

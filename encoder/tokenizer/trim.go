@@ -16,11 +16,13 @@ const byteSpace = 0x120
 func (t *Tokenizer) addPiece(e *Encoding, id int32, at [2]int, part []byte, s *scratch) {
 	at = whole(s.text, at)
 	if t.trims != nil {
-		token := t.vocab.tokens[id]
+		n := t.blanks[id]
 		if _, ok := t.model.(*unigram); ok && id == t.unk { // whose unknown token keeps its text in the reference
-			token = string(part)
+			n = blanksOf(string(part))
 		}
-		at = t.trimmed(at, token, len(e.IDs)-s.skipped, s.text)
+		if n != (blankEnds{}) {
+			at = t.trimmed(at, n, len(e.IDs)-s.skipped, s.text)
+		}
 	}
 	e.add(id, at, false)
 }
@@ -29,31 +31,46 @@ func (t *Tokenizer) addPiece(e *Encoding, id int32, at [2]int, part []byte, s *s
 func (t *Tokenizer) addAdded(e *Encoding, id int32, at [2]int, text string, s *scratch) {
 	at = whole(s.text, at)
 	if t.trims != nil {
-		at = t.trimmed(at, text, len(e.IDs)-s.skipped, s.text)
+		at = t.trimmed(at, blanksOf(text), len(e.IDs)-s.skipped, s.text)
 	}
 	e.add(id, at, false)
 }
 
-// trimmed returns the offsets of a token, the index-th one, without its white space. The reference counts white
-// space in the token and moves the offsets by as many characters of the text.
-func (t *Tokenizer) trimmed(at [2]int, token string, index int, text string) [2]int {
-	leading, trailing := 0, 0
+// blankEnds counts the white space at the ends of a token.
+type blankEnds struct{ leading, trailing int32 }
+
+func blanksOf(token string) (n blankEnds) {
 	for _, r := range token {
 		if r != byteSpace && flagsOf(r)&isSpace == 0 {
 			break
 		}
-		leading++
+		n.leading++
 	}
-	for n := len(token); n > 0; trailing++ {
-		r, size := utf8.DecodeLastRuneInString(token[:n])
+	for end := len(token); end > 0; n.trailing++ {
+		r, size := utf8.DecodeLastRuneInString(token[:end])
 		if r != byteSpace && flagsOf(r)&isSpace == 0 {
 			break
 		}
-		n -= size
+		end -= size
 	}
-	if leading == 0 && trailing == 0 {
-		return at
+	return n
+}
+
+// setTrims sets what is done to offsets, and counts the white space of all tokens.
+func (t *Tokenizer) setTrims(trims []trim) {
+	if t.trims = trims; len(trims) == 0 {
+		return
 	}
+	t.blanks = make([]blankEnds, len(t.vocab.tokens))
+	for id, token := range t.vocab.tokens {
+		t.blanks[id] = blanksOf(token)
+	}
+}
+
+// trimmed returns the offsets of a token, the index-th one, without its white space. The reference counts white
+// space in the token and moves the offsets by as many characters of the text.
+func (t *Tokenizer) trimmed(at [2]int, n blankEnds, index int, text string) [2]int {
+	leading, trailing := int(n.leading), int(n.trailing)
 	for _, trim := range t.trims {
 		left := leading
 		if (index == 0 || at[0] == 0) && trim.prefixSpace && left == 1 {

@@ -7,7 +7,6 @@ import base64, json, random, struct, sys
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers as N, pre_tokenizers as P, processors
 
-count = int(sys.argv[1]) if len(sys.argv) > 1 else 80
 r = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 3)
 b = lambda p=.5: r.random() < p
 
@@ -121,35 +120,43 @@ def model():
 
 
 MAP = charsmap(RULES)
-out = []
-while len(out) < count:
-    t = Tokenizer(model())
-    if b(.7):
-        t.normalizer = normalizer()
-    if b(.85):
-        t.pre_tokenizer = pre_tokenizer()
-    t.add_special_tokens(["<s>", "</s>", "<unk>"])
-    # No two that are one after normalisation: the reference picks either.
-    for n in r.sample(["[Q] ", "[Q]", "<m>", "ab", " x", r.choice(["\n\n", "  "]), "É"], r.randint(0, 3)):
-        a = AddedToken(n, single_word=b(.2), lstrip=b(.3), rstrip=b(.3), normalized=b())
-        (t.add_special_tokens if b(.3) else t.add_tokens)([a])
-    template = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
-    roberta = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim_offsets=b(), add_prefix_space=b())
-    level = processors.ByteLevel(trim_offsets=b(.7), add_prefix_space=b(), use_regex=b())
-    post = r.choice([None, template, roberta, roberta, level, processors.Sequence([level, template])])
-    if post:
-        t.post_processor = post
-    cases = []
-    texts = ["".join(r.choice(WORDS) for _ in range(r.choice([0, 1, 3, 6, 12, 40]))) for _ in range(8)]
-    try:
-        for text in texts:
-            t.encode_special_tokens = False
-            e = t.encode(text)
-            t.encode_special_tokens = True
-            plain = t.encode(text, add_special_tokens=False)
-            cases.append(dict(text=text, ids=e.ids, offsets=[x for o in e.offsets for x in o], special=e.special_tokens_mask, plain=plain.ids))
-    except BaseException as err:  # the reference panics on some of what it makes itself
-        print("skipped:", str(err)[:100], file=sys.stderr)
-        continue
-    out.append(dict(tokenizer=json.loads(t.to_str()), size=max(t.get_vocab().values()) + 1, cases=cases))
-print(json.dumps(dict(tokenizers=tokenizers.__version__, pipelines=out), ensure_ascii=False, separators=(",", ":")))
+
+
+def main():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 80
+    out = []
+    while len(out) < count:
+        t = Tokenizer(model())
+        if b(.7):
+            t.normalizer = normalizer()
+        if b(.85):
+            t.pre_tokenizer = pre_tokenizer()
+        t.add_special_tokens(["<s>", "</s>", "<unk>"])
+        # No two that are one after normalisation: the reference picks either.
+        for n in r.sample(["[Q] ", "[Q]", "<m>", "ab", " x", r.choice(["\n\n", "  "]), "É"], r.randint(0, 3)):
+            a = AddedToken(n, single_word=b(.2), lstrip=b(.3), rstrip=b(.3), normalized=b())
+            (t.add_special_tokens if b(.3) else t.add_tokens)([a])
+        template = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+        roberta = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim_offsets=b(), add_prefix_space=b())
+        level = processors.ByteLevel(trim_offsets=b(.7), add_prefix_space=b(), use_regex=b())
+        post = r.choice([None, template, roberta, roberta, level, processors.Sequence([level, template])])
+        if post:
+            t.post_processor = post
+        cases = []
+        texts = ["".join(r.choice(WORDS) for _ in range(r.choice([0, 1, 3, 6, 12, 40]))) for _ in range(8)]
+        try:
+            for text in texts:
+                t.encode_special_tokens = False
+                e = t.encode(text)
+                t.encode_special_tokens = True
+                plain = t.encode(text, add_special_tokens=False)
+                cases.append(dict(text=text, ids=e.ids, offsets=[x for o in e.offsets for x in o], special=e.special_tokens_mask, plain=plain.ids))
+        except BaseException as err:  # the reference panics on some of what it makes itself
+            print("skipped:", str(err)[:100], file=sys.stderr)
+            continue
+        out.append(dict(tokenizer=json.loads(t.to_str()), size=max(t.get_vocab().values()) + 1, cases=cases))
+    print(json.dumps(dict(tokenizers=tokenizers.__version__, pipelines=out), ensure_ascii=False, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()
