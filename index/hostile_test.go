@@ -151,3 +151,39 @@ func TestHostileDeletions(t *testing.T) {
 	}
 	t.Logf("hostile_deletions=%d panics=0 memory<=%.1fx", count, most)
 }
+
+// TestHostileExchangedFiles puts files of another index in the place of this one's: whole, of the same name, of
+// the same length, with the same counts, and with right checksums. Only the manifest can tell.
+func TestHostileExchangedFiles(t *testing.T) {
+	ctx := context.Background()
+	build := func(seed uint64) *memFS {
+		ix, dir := create(t, &Options{Codebook: crashBook(4)})
+		var docs []Document
+		for i := range 6 {
+			docs = append(docs, Document{ID: fmt.Sprint(i), Vectors: vectors(newRand(seed), 3, crashDim)})
+		}
+		mustAdd(t, ix, docs...)
+		_, err := ix.Delete(ctx, []string{fmt.Sprint(seed)}, nil)
+		require.NoError(t, err)
+		require.NoError(t, ix.Close())
+		return newMemFS(t, dir)
+	}
+	a, b := build(1), build(2)
+	exchanged := 0
+	for name, whole := range a.files {
+		other := b.files[name]
+		require.NotNil(t, other, "both have the same names")
+		if isManifest(name) || bytes.Equal(whole, other) {
+			continue
+		}
+		a.files[name] = other
+		_, err := read(a)
+		requireNamed(t, err, name)
+		_, err = check(ctx, a, "mem")
+		requireNamed(t, err, name)
+		a.files[name] = whole
+		exchanged++
+	}
+	require.Equal(t, 2, exchanged)
+	t.Logf("exchanged_files=%d undetected=0", exchanged)
+}
