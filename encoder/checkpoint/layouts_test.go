@@ -324,7 +324,7 @@ func TestOpenErrors(t *testing.T) {
 		"pickle":         {obj{"model.safetensors": nil, "pytorch_model.bin": "PK"}, ErrUnsupported, "model.safetensors"},
 		"cut weights":    {obj{"model.safetensors": "123"}, ErrCorrupt, "model.safetensors"},
 		"bad tokenizer":  {obj{"tokenizer.json": "{}"}, tokenizer.ErrCorrupt, "tokenizer.json"},
-		"other model":    {obj{"tokenizer.json": obj{"model": obj{"type": "BPE"}}}, tokenizer.ErrUnsupported, "BPE"},
+		"other model":    {obj{"tokenizer.json": obj{"model": obj{"type": "Phonemes"}}}, tokenizer.ErrUnsupported, "Phonemes"},
 		"short vocab":    {obj{"vocab.txt": "a\nb\n"}, tokenizer.ErrCorrupt, "vocab.txt"},
 		"special tokens": {obj{"special_tokens_map.json": obj{"mask_token": 3}}, ErrCorrupt, "special_tokens_map.json"},
 		"id":             {obj{"tokenizer_config.json": obj{"added_tokens_decoder": obj{"x": obj{"content": "y"}}}}, ErrCorrupt, "added_tokens_decoder"},

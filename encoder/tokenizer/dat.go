@@ -154,16 +154,3 @@ func (p *packer) try(free uint32, labels []byte) (uint32, bool) {
 	p.used[base>>6] |= 1 << (base & 63)
 	return base, true
 }
-
-// find returns the id of a string.
-func (d *dat) find(s string) (int32, bool) {
-	u := d.units[0]
-	for i := range len(s) {
-		c := uint32(s[i])
-		u = d.units[uint32(u)&datBase^c]
-		if uint32(u>>31)&datLabel != c+1 {
-			return 0, false
-		}
-	}
-	return int32(u>>40) - 1, u>>40 != 0
-}
