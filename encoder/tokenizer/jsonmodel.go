@@ -75,18 +75,25 @@ func readModel(kind string, f fields) (*jsonModel, error) {
 			kind = "Unigram"
 		}
 	}
-	if f["vocab"] == nil {
-		return nil, fmt.Errorf("%w: tokenizer.json: model: no vocab", ErrCorrupt)
-	}
+	noVocab := fmt.Errorf("%w: tokenizer.json: model: no vocab", ErrCorrupt)
+	var read func(fields) (*jsonModel, error)
 	switch kind {
 	case "WordPiece", "WordLevel":
-		return readWordPiece(kind, f)
+		read = func(f fields) (*jsonModel, error) { return readWordPiece(kind, f) }
 	case "Unigram":
-		return readUnigram(f)
+		read = readUnigram
 	case "BPE":
-		return readBPE(f)
+		read = readBPE
+	default:
+		if kind == "" && f["vocab"] == nil {
+			return nil, noVocab
+		}
+		return nil, &UnsupportedError{Component: "model", Name: kind}
 	}
-	return nil, &UnsupportedError{Component: "model", Name: kind}
+	if f["vocab"] == nil {
+		return nil, noVocab
+	}
+	return read(f)
 }
 
 func readWordPiece(kind string, f fields) (*jsonModel, error) {
