@@ -69,7 +69,8 @@ type adder struct {
 	docs     int // accepted
 	tokens   uint64
 	written  int
-	recode   bool // cb was trained for the whole index
+	recode   bool       // cb was trained for the whole index
+	pool     []*Segment // of documents gathered, to be coded again with cb
 	res      UpdateResult
 	lastDocs int // at the last report
 }
@@ -103,7 +104,7 @@ func (a *adder) run(docs iter.Seq2[Document, error]) error {
 	cb, entry := a.base.newestBook()
 	direct := a.base.man.FixedCodebook || cb != nil && a.ix.opts.Centroids > 0 && entry.Tokens > 0
 	if direct {
-		a.cb = cb
+		a.cb = a.base.target()
 		if err := a.read(docs, a.write); err != nil || a.docs == 0 {
 			return err
 		}
@@ -119,7 +120,7 @@ func (a *adder) run(docs iter.Seq2[Document, error]) error {
 		return nil
 	}
 	a.report("read", 0, true)
-	if err := a.chooseCodebook(cb, entry); err != nil {
+	if err := a.chooseCodebook(); err != nil {
 		return err
 	}
 	a.lastDocs = 0

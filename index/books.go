@@ -22,54 +22,91 @@ const (
 	badFar = 1.5
 	// New centroids are learned from vectors whose residuals are this much longer.
 	badVector = 1.15
-	// minBad vectors must fit badly, and a quarter as many as there are centroids, before a codebook is
-	// extended: it is written anew.
-	minBad = 512
+	// Documents that fit badly are gathered before a codebook is extended for them, since that writes it
+	// anew: so many tokens, or a quarter as many as it has centroids, within these bounds. Until then every
+	// vector of theirs is a centroid of a small codebook of their own, so that nothing is lost.
+	minGathered = 1024
+	maxGathered = 4096
 	// wholeTokens is up to which size an index that began so small that every vector became a centroid stays
-	// like that, so that nothing is lost before there is enough to train on.
+	// like that.
 	wholeTokens = 1024
 	// retrainTokens is up to which size an index that has outgrown its codebook gets a new one on the way.
 	retrainTokens = 1 << 19
 )
 
-// fitTried remembers a pool of segments in which too few vectors were found to fit badly.
-type fitTried struct {
-	book   string
-	tokens uint64
+// whole says that a codebook has (nearly) every vector that it was trained for as a centroid.
+func (c *manCodebook) whole(st *state) bool { return uint64(st.books[c.ID].K())+32 > c.Tokens }
+
+// trained gives the newest codebook that was trained on more vectors than it has centroids, and the newest of
+// those that came after it, if any. Codebooks that were not trained here count as neither.
+func (st *state) trained() (book, own *manCodebook) {
+	for i := len(st.man.Codebooks) - 1; i >= 0; i-- {
+		c := &st.man.Codebooks[i]
+		switch {
+		case c.Tokens == 0:
+		case !c.whole(st):
+			return c, own
+		case own == nil:
+			own = c
+		}
+	}
+	return nil, own
 }
 
-// chooseCodebook takes the newest codebook for the spooled documents, extends it, or trains one.
-func (a *adder) chooseCodebook(cb *quant.Codebook, entry *manCodebook) (err error) {
+// target gives the codebook that others are coded again with: the newest that was trained, else the newest.
+func (st *state) target() *quant.Codebook {
+	if book, _ := st.trained(); book != nil {
+		return st.books[book.ID]
+	}
+	cb, _ := st.newestBook()
+	return cb
+}
+
+// chooseCodebook says which codebook the spooled documents get. See Add.
+func (a *adder) chooseCodebook() (err error) {
 	o, tokens := a.ix.opts, a.spool.tokens
 	total := a.base.man.Tokens + tokens
-	outgrown := func(n uint64) bool {
-		return o.Centroids == 0 && quant.NumCentroids(n) >= 4*cb.K() && n >= 4*entry.Tokens
-	}
+	newest, _ := a.base.newestBook()
+	book, own := a.base.trained()
 	switch {
-	case tokens == 0 && cb == nil:
+	case tokens == 0 && newest == nil:
 		if a.cb, err = placeholder(o.Dim, o.NBits); err != nil {
 			return err
 		}
 		return a.c.addCodebook(a.cb, 0)
 	case tokens == 0:
-		a.cb = cb
+		a.cb = newest
 		return nil
-	case cb == nil || entry.Tokens == 0: // the placeholder of an index of documents without tokens
+	case book == nil && own == nil:
 		return a.train(tokens, false)
+	case book == nil && total <= wholeTokens:
+		return a.gather(own)
+	case book == nil:
+		a.recode = true
+		return a.train(total, true)
+	}
+	a.cb = a.base.books[book.ID]
+	outgrown := func(n uint64) bool {
+		return o.Centroids == 0 && quant.NumCentroids(n) >= 4*a.cb.K() && n >= 4*book.Tokens
+	}
+	switch {
 	case outgrown(total) && total <= retrainTokens:
 		a.recode = true
 		return a.train(total, true)
 	case outgrown(tokens):
 		return a.train(tokens, false)
-	case o.Centroids == 0 && uint64(cb.K())+32 > entry.Tokens: // every vector is a centroid, or nearly so
-		if total <= wholeTokens {
-			return a.extendWhole(cb, entry)
-		}
-		a.recode = true
-		return a.train(total, true)
 	}
-	a.cb = cb
-	return a.extend(cb, entry)
+	if bad, err := a.badFit(a.cb, book); err != nil || !bad {
+		return err
+	}
+	gathered := tokens
+	if own != nil {
+		gathered += own.Tokens
+	}
+	if gathered < uint64(min(max(a.cb.K()/4, minGathered), maxGathered)) {
+		return a.gather(own)
+	}
+	return a.extend(a.cb, book)
 }
 
 // train learns a codebook from a sample of the spooled documents, and of those in the index if all is set.
@@ -132,31 +169,80 @@ func (ix *Index) trainBook(ctx context.Context, r *quant.Reservoir, tokens uint6
 	return cb, nil
 }
 
-// extend adds centroids to the codebook when the spooled documents fit it badly and there are enough of
-// them. Documents of small Adds that fitted as badly and did not suffice count, too.
-func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
+// badFit looks at a sample of the spooled vectors and says whether they fit the codebook badly.
+func (a *adder) badFit(cb *quant.Codebook, entry *manCodebook) (bad bool, err error) {
 	unit := cb.MeanResidual()
 	if entry.Tokens < 2*uint64(cb.K()) || unit == 0 || cb.Scales() == nil && cb.NBits() < 16 {
-		return nil // it says little about what fits; the index will outgrow it soon
+		return false, nil // it says little about what fits; the index will outgrow it soon
 	}
-	share, bad, err := a.fits(cb)
-	if err != nil || !bad {
-		return err
+	r := quant.NewReservoir(fitSample, cb.Dim(), a.ix.opts.Seed)
+	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
+		return false, err
 	}
-	var pool []*Segment
-	pooled := uint64(0)
-	for _, s := range a.base.segs {
-		if s.own == cb && s.MeanResidual() > badMean*float64(unit) {
-			pool = append(pool, s)
-			pooled += s.live
+	norms, err := cb.ResidualNorms(a.ctx, r.Sample(), a.ix.opts.Workers)
+	if err != nil {
+		return false, err
+	}
+	var sum, far float64
+	for _, n := range norms {
+		sum += float64(n)
+		if n > badFar*unit {
+			far++
 		}
 	}
-	need := uint64(max(minBad, cb.K()/4))
-	if t := a.ix.tried; uint64(share*float64(a.spool.tokens))+pooled < need || t.book == entry.ID && pooled+a.spool.tokens < 2*t.tokens {
-		return nil
+	n := float64(len(norms))
+	return sum/n > badMean*float64(unit) || far/n > badShare, nil
+}
+
+// gather makes every vector of the batch a centroid, of a new codebook or behind those of own.
+func (a *adder) gather(own *manCodebook) error {
+	o := a.ix.opts
+	r := quant.NewReservoir(int(a.spool.tokens), o.Dim, o.Seed)
+	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
+		return err
 	}
-	most := min(max(need, pooled+a.spool.tokens), a.ix.opts.sampleRows())
-	r := quant.NewReservoir(int(most), cb.Dim(), a.ix.opts.Seed)
+	rows := r.Sample()
+	if own == nil {
+		cent, err := centroidsOf(rows, o.NBits)
+		if err == nil {
+			a.cb = cent
+			err = a.c.addCodebook(a.cb, a.spool.tokens)
+		}
+		return err
+	}
+	more, err := a.base.books[own.ID].Extend(a.ctx, rows, &quant.ExtendOptions{Centroids: rows.Rows, Seed: o.Seed, Workers: o.Workers})
+	if err != nil {
+		return fmt.Errorf("index: extending the codebook: %w", err)
+	}
+	a.cb = more
+	return a.c.addCodebook(more, own.Tokens+a.spool.tokens)
+}
+
+// centroidsOf gives a codebook of some vectors, for these and no others: its levels are all 0.
+func centroidsOf(rows maxsim.Matrix, nbits int) (*quant.Codebook, error) {
+	rows.Normalize()
+	cent, _ := quant.RoundHalf(rows.Data)
+	if nbits == 16 {
+		return quant.NewCodebook(rows.Dim, nbits, cent, nil, nil)
+	}
+	return quant.NewCodebook(rows.Dim, nbits, cent, make([]float32, 1<<nbits-1), make([]float32, 1<<nbits))
+}
+
+// extend adds centroids to a trained codebook, learned from those vectors of the spooled documents that it
+// fits badly and from the documents gathered before, which are coded again.
+func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
+	tokens := a.spool.tokens
+	for i := range a.base.man.Codebooks {
+		c := &a.base.man.Codebooks[i]
+		for _, s := range a.base.segs {
+			if c.Tokens > 0 && c.whole(a.base) && s.own.ID() == c.ID {
+				a.pool = append(a.pool, s)
+				tokens += s.live
+			}
+		}
+	}
+	r := quant.NewReservoir(int(min(tokens, a.ix.opts.sampleRows())), cb.Dim(), a.ix.opts.Seed)
+	unit := cb.MeanResidual()
 	take := func(m maxsim.Matrix) error {
 		norms, err := cb.ResidualNorms(a.ctx, m, a.ix.opts.Workers)
 		for i, n := range norms {
@@ -167,7 +253,7 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 		return err
 	}
 	var buf vectorBuf
-	for _, s := range pool {
+	for _, s := range a.pool {
 		if err := buf.each(a.ctx, s, take); err != nil {
 			return err
 		}
@@ -175,18 +261,11 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	if err := a.each(take); err != nil {
 		return err
 	}
-	found := r.Seen()
-	if found < need {
-		a.ix.tried = fitTried{entry.ID, pooled + a.spool.tokens}
-		return nil
+	found, rows := r.Seen(), uint64(r.Sample().Rows)
+	if rows == 0 {
+		return nil // a few vectors that fit very badly, and the sample had them all
 	}
-	// As many for each vector as the codebook had, within reason.
-	k := uint64(float64(found) * float64(cb.K()) / float64(entry.Tokens))
-	rows := uint64(r.Sample().Rows)
-	k = max(min(max(k, rows/quant.DefaultPointsPerCentroid), rows/8), 1)
-	more, err := cb.Extend(a.ctx, r.Sample(), &quant.ExtendOptions{
-		Centroids: int(k), Seed: a.ix.opts.Seed, Workers: a.ix.opts.Workers, Progress: a.training,
-	})
+	more, err := a.extended(cb, entry, r.Sample(), found)
 	if err != nil {
 		return fmt.Errorf("index: extending the codebook: %w", err)
 	}
@@ -194,44 +273,31 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	return a.c.addCodebook(more, entry.Tokens+found)
 }
 
-// extendWhole makes every vector of the batch a centroid.
-func (a *adder) extendWhole(cb *quant.Codebook, entry *manCodebook) error {
-	r := quant.NewReservoir(wholeTokens, cb.Dim(), a.ix.opts.Seed)
-	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
-		return err
-	}
-	more, err := cb.Extend(a.ctx, r.Sample(), &quant.ExtendOptions{Centroids: r.Sample().Rows, Seed: a.ix.opts.Seed, Workers: a.ix.opts.Workers})
-	if err != nil {
-		return fmt.Errorf("index: extending the codebook: %w", err)
-	}
-	a.cb = more
-	return a.c.addCodebook(more, entry.Tokens+a.spool.tokens)
-}
-
-// fits looks at a sample of the spooled vectors and says whether they fit the codebook badly, and which share
-// of them new centroids would be learned from.
-func (a *adder) fits(cb *quant.Codebook) (share float64, bad bool, err error) {
-	r := quant.NewReservoir(fitSample, cb.Dim(), a.ix.opts.Seed)
-	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
-		return 0, false, err
-	}
-	norms, err := cb.ResidualNorms(a.ctx, r.Sample(), a.ix.opts.Workers)
-	if err != nil {
-		return 0, false, err
-	}
-	var sum, far, some float64
-	unit := cb.MeanResidual()
-	for _, n := range norms {
-		sum += float64(n)
-		if n > badFar*unit {
-			far++
+// extended gives the codebook with centroids for a sample of found vectors: as many for each as it had for
+// those that it was trained for, and more until they fit as well as those.
+func (a *adder) extended(cb *quant.Codebook, entry *manCodebook, sample maxsim.Matrix, found uint64) (*quant.Codebook, error) {
+	o := a.ix.opts
+	most := max(sample.Rows/4, 1)
+	k := int(min(float64(found)*float64(cb.K())/float64(entry.Tokens), float64(most)))
+	k = min(max(k, sample.Rows/quant.DefaultPointsPerCentroid, 1), most)
+	for {
+		more, err := cb.Extend(a.ctx, sample, &quant.ExtendOptions{Centroids: k, Seed: o.Seed, Workers: o.Workers, Progress: a.training})
+		if err != nil || k == most {
+			return more, err
 		}
-		if n > badVector*unit {
-			some++
+		norms, err := more.ResidualNorms(a.ctx, sample.Slice(0, min(sample.Rows, fitSample)), o.Workers)
+		if err != nil {
+			return nil, err
 		}
+		sum := 0.0
+		for _, n := range norms {
+			sum += float64(n)
+		}
+		if sum <= float64(len(norms))*float64(cb.MeanResidual()) {
+			return more, nil
+		}
+		k = min(2*k, most)
 	}
-	n := float64(len(norms))
-	return some / n, sum/n > badMean*float64(unit) || far/n > badShare, nil
 }
 
 // vectorBuf decodes documents one after the other.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/golbert/golbert/quant"
 )
@@ -14,7 +15,7 @@ type CompactOptions struct {
 	// SegmentTokens is about the size of the merged segments; 0 means four times Options.SegmentTokens. It
 	// bounds the memory that Compact needs, to some 30 bytes per token.
 	SegmentTokens int
-	// Recode codes the segments of other codebooks again with the newest, from their decoded vectors, so
+	// Recode codes the segments of other codebooks again with the newest trained one, from their decoded vectors, so
 	// that they can be merged with the rest. Every time costs a little of the vectors' precision.
 	Recode bool
 	// Retrain trains a new codebook on a sample of the decoded vectors of all documents first, and implies
@@ -68,7 +69,7 @@ func (ix *Index) Compact(ctx context.Context, o *CompactOptions) (CompactResult,
 	return ix.compact(ctx, &opt, most, func(c *compaction) error {
 		to := c.to
 		if to == nil && opt.Recode {
-			to, _ = c.base.newestBook()
+			to = c.base.target()
 		}
 		c.plan = planAll(c.base.segs, most, to)
 		return nil
@@ -199,6 +200,11 @@ func (c *compaction) rebase(cur *state) error {
 	for _, g := range c.plan {
 		if c.c.books[g.to.ID()] == nil {
 			return errConflict
+		}
+		if c.opt.Recode { // what comes next is coded with it, too
+			if err := c.c.addCodebook(c.c.books[g.to.ID()], 0); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -544,7 +544,7 @@ func TestCodebookPolicy(t *testing.T) {
 	newest, _ := ix.cur.newestBook()
 	require.Equal(t, 8, newest.K())
 	require.True(t, newest.Extends(first))
-	mustAdd(t, ix, documents(3, 40)...) // some 250 tokens: outgrown, and small enough to begin anew
+	mustAdd(t, ix, documents(3, 300)...) // some 2,000 tokens: enough to train on, and all is coded again
 	require.Equal(t, 1, books())
 	require.Len(t, ix.Info().Segments, 1)
 	// With NoCompact the old segments stay, and keep their codebook.

@@ -27,6 +27,7 @@ type stored struct {
 type copier struct {
 	ctx     context.Context
 	to      *quant.Codebook
+	force   bool // code again even where codes stay good
 	workers int
 
 	codes   []uint32
@@ -39,7 +40,7 @@ type copier struct {
 
 // each gives the documents of a segment that are not in del, in order.
 func (p *copier) each(seg *Segment, del *roaring.Bitmap, f func(*stored) error) error {
-	same := seg.cb == p.to || seg.own == p.to || p.to.Extends(seg.own)
+	same := !p.force && (seg.cb == p.to || seg.own == p.to || p.to.Extends(seg.own))
 	text := textReader{f: seg.f}
 	for ord := range uint32(seg.NumDocs()) {
 		if del != nil && del.Contains(ord) {

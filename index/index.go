@@ -22,7 +22,6 @@ type Index struct {
 	turn     chan struct{} // holds one token; a writer takes it
 	// compacting holds one token; a compaction takes it.
 	compacting chan struct{}
-	tried      fitTried // under turn
 
 	mu     sync.Mutex
 	cur    *state

@@ -12,8 +12,9 @@ import (
 
 // merging is a set of segments that become one, or as few as their size allows.
 type merging struct {
-	to   *quant.Codebook
-	segs []*Segment
+	to     *quant.Codebook
+	segs   []*Segment
+	recode bool // even if to extends what coded them
 }
 
 // built is a finished segment that is not yet part of a commit.
@@ -48,7 +49,7 @@ type merger struct {
 
 // merge copies the live documents of some segments, in order, into new ones.
 func (m *merger) merge(g merging) error {
-	m.copier.to = g.to
+	m.copier.to, m.copier.force = g.to, g.recode
 	for _, seg := range g.segs {
 		mv := moved{from: seg, to: make([]place, seg.NumDocs())}
 		for i := range mv.to {

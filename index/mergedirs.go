@@ -154,6 +154,9 @@ func (a *adder) bookFor(st *state, seg *Segment, recode bool) (*quant.Codebook, 
 		}
 	}
 	if recode {
+		if to := a.base.target(); to != nil {
+			return to, nil
+		}
 		return newest, nil
 	}
 	return nil, fmt.Errorf("%s has codebook %s, the index has %s: %w", seg.Name(), seg.own.ID(), newest.ID(), ErrCodebookMismatch)

@@ -27,9 +27,12 @@ func TestModel(t *testing.T) {
 				o.Centroids = 5
 			}
 			ix, dir := create(t, o)
+			ro, err := Open(ctx, dir, &OpenOptions{ReadOnly: true})
+			require.NoError(t, err)
+			defer ro.Close()
 			model := map[string]Document{}
-			for range 14 {
-				switch op := r.IntN(10); {
+			for range 20 {
+				switch op := r.IntN(14); {
 				case op < 6: // add or upsert
 					var docs []Document
 					upsert := op > 2
@@ -85,6 +88,59 @@ func TestModel(t *testing.T) {
 						_, err = ix.Add(ctx, seq([]Document{document(r, "new"), document(r, id)}), nil)
 						require.ErrorIs(t, err, ErrDuplicateID)
 					}
+				case op < 11: // several changes in one commit
+					var b Batch
+					var docs []Document
+					next := maps.Clone(model)
+					for _, id := range slices.Sorted(maps.Keys(model)) {
+						if r.IntN(5) == 0 {
+							b.Delete = append(b.Delete, id)
+							delete(next, id)
+						}
+					}
+					for range r.IntN(9) {
+						d := document(r, fmt.Sprintf("d%d", r.IntN(120)))
+						next[d.ID] = d
+						docs = append(docs, d)
+					}
+					b.Add = seq(docs)
+					gen := ix.Generation()
+					res, err := ix.Update(ctx, b, &UpdateOptions{NoCompact: r.IntN(2) == 0})
+					require.NoError(t, err)
+					require.Equal(t, len(b.Delete), res.Deleted)
+					require.LessOrEqual(t, ix.Generation(), gen+1)
+					model = next
+				case op < 12: // compact, in all ways
+					before := dumpNow(t, ix)
+					var res CompactResult
+					var err error
+					switch r.IntN(4) {
+					case 0:
+						res, err = ix.MaybeCompact(ctx)
+					case 1:
+						res, err = ix.Compact(ctx, &CompactOptions{Recode: true})
+					case 2:
+						res, err = ix.Compact(ctx, &CompactOptions{SegmentTokens: 1 + r.IntN(300)})
+					default:
+						res, err = ix.Compact(ctx, nil)
+					}
+					require.NoError(t, err)
+					require.Equal(t, len(ix.Info().Segments), res.After)
+					if res.Recoded == 0 {
+						require.Equal(t, withoutNorms(before), withoutNorms(dumpNow(t, ix)))
+					}
+				case op < 13: // through another index, and back
+					if len(model) > 0 {
+						dst := filepath.Join(t.TempDir(), "merged")
+						_, err := Merge(ctx, dst, []string{dir}, nil)
+						require.NoError(t, err)
+						merged, err := Open(ctx, dst, nil)
+						require.NoError(t, err)
+						require.Equal(t, withoutNorms(dumpNow(t, ix)), withoutNorms(dumpNow(t, merged)))
+						require.NoError(t, merged.Close())
+						_, err = ix.Merge(ctx, []string{dst}, &MergeOptions{Upsert: true})
+						require.NoError(t, err)
+					}
 				default: // reopen
 					require.NoError(t, ix.Close())
 					var err error
@@ -96,6 +152,11 @@ func TestModel(t *testing.T) {
 				require.NoError(t, err)
 				requireModel(t, s, o, model)
 				require.NoError(t, s.Close())
+				if r.IntN(3) == 0 { // a reader that is there all the time
+					_, err := ro.Refresh(ctx)
+					require.NoError(t, err)
+					require.Equal(t, dumpNow(t, ix), dumpNow(t, ro))
+				}
 			}
 			rep, err := Check(ctx, dir)
 			require.NoError(t, err)

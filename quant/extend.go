@@ -58,9 +58,18 @@ func (c *Codebook) Extend(ctx context.Context, sample maxsim.Matrix, o *ExtendOp
 	if err := rotateAll(ctx, c, held, o.Workers); err != nil {
 		return nil, err
 	}
-	km, err := cluster(ctx, fit.Data, fit.Rows, fit.Dim, k, &KMeansOptions{Seed: r.next(), Workers: o.Workers, Progress: o.Progress})
-	if err != nil {
-		return nil, fmt.Errorf("quant: extend: %w", err)
+	cent, scales, sizes, err := fit.Data, []float32(nil), []uint32(nil), error(nil)
+	if k == fit.Rows { // every vector is a centroid
+		fit.Normalize()
+	} else {
+		km, err := cluster(ctx, fit.Data, fit.Rows, fit.Dim, k, &KMeansOptions{Seed: r.next(), Workers: o.Workers, Progress: o.Progress})
+		if err != nil {
+			return nil, fmt.Errorf("quant: extend: %w", err)
+		}
+		cent, sizes = km.cent, km.sizes
+		if c.scales != nil {
+			scales = km.scales()
+		}
 	}
 	e := &Codebook{
 		dim: c.dim, nbits: c.nbits, cutoffs: c.cutoffs, weights: c.weights, kind: c.kind, seed: c.seed,
@@ -68,10 +77,6 @@ func (c *Codebook) Extend(ctx context.Context, sample maxsim.Matrix, o *ExtendOp
 	}
 	if c.focus != nil {
 		e.focus = &focus{dim: c.dim, dirs: c.focus.dirs, strength: c.focus.strength}
-	}
-	cent, scales, sizes := km.cent, []float32(nil), km.sizes
-	if c.scales != nil {
-		scales = km.scales()
 	}
 	if c.groups != nil {
 		if sizes == nil {
