@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -111,6 +113,79 @@ func BenchmarkRead(b *testing.B) {
 					b.Fatal(err)
 				}
 				ord = (ord + 997) % 2000
+			}
+		})
+	}
+}
+
+// BenchmarkCompact merges segments of 1,000 documents.
+func BenchmarkCompact(b *testing.B) {
+	ctx := context.Background()
+	cb := benchBook(b, 128, 4, 1024)
+	dir := b.TempDir()
+	ix, err := Create(ctx, dir, &Options{Codebook: cb})
+	require.NoError(b, err)
+	r := newRand(2)
+	n := 0
+	for range 4 {
+		docs := make([]Document, 1000)
+		for i := range docs {
+			docs[i] = Document{ID: fmt.Sprint(n), Vectors: vectors(r, 50, 128), Text: strings.Repeat("some words of text ", 12)}
+			n++
+		}
+		_, err := ix.Add(ctx, seq(docs), &AddOptions{NoCompact: true})
+		require.NoError(b, err)
+	}
+	require.NoError(b, ix.Close())
+	b.Run("docs=4000/tokens=200000/dim=128/bits=4", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			dst := filepath.Join(b.TempDir(), "ix")
+			require.NoError(b, os.CopyFS(dst, os.DirFS(dir)))
+			ix, err := Open(ctx, dst, nil)
+			require.NoError(b, err)
+			b.StartTimer()
+			_, err = ix.Compact(ctx, nil)
+			require.NoError(b, err)
+			b.StopTimer()
+			require.NoError(b, ix.Close())
+			b.StartTimer()
+		}
+		b.ReportMetric(200_000*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+	})
+}
+
+// BenchmarkRefresh moves a reader from one commit to the next.
+func BenchmarkRefresh(b *testing.B) {
+	ctx := context.Background()
+	dir := filepath.Join(b.TempDir(), "ix")
+	ix, err := Create(ctx, dir, &Options{Codebook: benchBook(b, 64, 4, 256)})
+	require.NoError(b, err)
+	defer ix.Close()
+	docs := documents(1, 2000)
+	for i := range docs {
+		docs[i].Vectors = vectors(newRand(uint64(i)), 40, 64)
+	}
+	_, err = ix.Add(ctx, seq(docs), nil)
+	require.NoError(b, err)
+	ro, err := Open(ctx, dir, &OpenOptions{ReadOnly: true})
+	require.NoError(b, err)
+	defer ro.Close()
+	n := 0
+	for _, newer := range []bool{false, true} {
+		b.Run(fmt.Sprint("newer=", newer), func(b *testing.B) {
+			for b.Loop() {
+				if newer {
+					b.StopTimer()
+					_, err := ix.Delete(ctx, []string{docs[n].ID}, &DeleteOptions{NoCompact: true})
+					require.NoError(b, err)
+					n++
+					b.StartTimer()
+				}
+				changed, err := ro.Refresh(ctx)
+				if err != nil || changed != newer {
+					b.Fatal(changed, err)
+				}
 			}
 		})
 	}

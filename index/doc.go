@@ -13,6 +13,11 @@
 //	defer snap.Close()
 //	for _, seg := range snap.Segments() { ... }
 //
+// Update deletes, adds and replaces in one commit. Every few small commits merge small segments on the way;
+// Compact merges all, beside searches and writers, and Merge takes over the documents of other indexes. A
+// read-only Index moves to the newest commit by Refresh. Check says what is damaged, Repair makes a new
+// index of what is not, and Info tells what is there and what it costs.
+//
 // Caveats. Slices from Segment.Residuals are mapped memory: read-only, and gone when the snapshot closes.
 // The files are immutable and must not be edited or truncated by others while they are mapped. Ordinals
 // belong to one segment of one snapshot; ids are what stays. A context that is cancelled during Add leaves

@@ -12,7 +12,19 @@ type Info struct {
 	BytesPerToken float64           `json:"bytes_per_token"` // everything but text, over stored tokens
 	Segments      []SegmentInfo     `json:"segments"`
 	Codebooks     []CodebookInfo    `json:"codebooks"`
+	Knobs         Knobs             `json:"knobs"`
 	Attributes    map[string]string `json:"attributes,omitempty"`
+}
+
+// Knobs are the options that the index was created with. See Options.
+type Knobs struct {
+	Centroids     int    `json:"centroids"` // 0: by the number of tokens
+	FixedCodebook bool   `json:"fixed_codebook"`
+	Seed          uint64 `json:"seed"`
+	Normalize     string `json:"normalize"`
+	MaxDocTokens  int    `json:"max_doc_tokens"`
+	AllowEmpty    bool   `json:"allow_empty"`
+	SegmentTokens int    `json:"segment_tokens"`
 }
 
 // BytesByPart breaks the size of the index down.
@@ -69,6 +81,10 @@ func (st *state) info() Info {
 	m := st.man
 	in := Info{
 		Generation: m.Generation, Dim: m.Dim, NBits: m.NBits, Documents: int(m.Docs), Tokens: m.Tokens,
+		Knobs: Knobs{
+			Centroids: m.Centroids, FixedCodebook: m.FixedCodebook, Seed: m.Seed, Normalize: m.Normalize,
+			MaxDocTokens: m.MaxDocTokens, AllowEmpty: m.AllowEmpty, SegmentTokens: m.SegmentTokens,
+		},
 		Attributes: cloneAttributes(m.Attributes),
 	}
 	var stored uint64

@@ -30,6 +30,20 @@ func (in Info) WriteTo(w io.Writer) (int64, error) {
 	row("bits per dimension", in.NBits)
 	row("generation", in.Generation)
 	row("bytes per token, without text", fmt.Sprintf("%.1f", in.BytesPerToken))
+	k := in.Knobs
+	centroids := "by tokens"
+	switch {
+	case k.FixedCodebook:
+		centroids = "given codebook"
+	case k.Centroids > 0:
+		centroids = fmt.Sprint(k.Centroids)
+	}
+	row("centroids", centroids)
+	row("vectors", k.Normalize)
+	row("tokens per document, at most", k.MaxDocTokens)
+	row("tokens per segment, about", k.SegmentTokens)
+	row("empty documents", map[bool]string{false: "refused", true: "allowed"}[k.AllowEmpty])
+	row("seed", k.Seed)
 	for _, k := range slices.Sorted(maps.Keys(in.Attributes)) {
 		row(clip(k), clip(in.Attributes[k]))
 	}
