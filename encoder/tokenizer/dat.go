@@ -1,6 +1,11 @@
 package tokenizer
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // dat is a double-array trie of byte strings with an id each. Compared with trie it costs some time to build and
 // saves some at every step of a walk: the children of a node lie within 256 units of each other.
@@ -16,63 +21,104 @@ const (
 	datLabel = 1<<9 - 1
 )
 
-// newDAT indexes the tokens of a vocabulary. Of equal tokens the last one's id counts.
-func newDAT(v *vocab) (*dat, error) {
-	t, err := v.trie()
-	if err != nil {
-		return nil, err
-	}
-	return t.pack()
+// datKey is a token on its way into a double array.
+type datKey struct {
+	head uint64 // the first 8 bytes, big-endian
+	id   int32
+	size int32
 }
 
-// pack turns a trie into a double array.
-func (t *trie) pack() (*dat, error) {
-	// The edges, sorted by node.
-	nodes := len(t.ids)
-	start := make([]uint32, nodes+1)
-	for _, e := range t.slots {
-		if e != 0 {
-			start[e>>40+1]++
+// newDAT indexes the tokens of a vocabulary. Of equal tokens the last one's id counts.
+func newDAT(v *vocab) (*dat, error) {
+	keys := sortedKeys(v)
+	at := func(k datKey, depth int32) byte {
+		if depth < 8 {
+			return byte(k.head >> (56 - 8*depth))
+		}
+		return v.tokens[k.id][depth]
+	}
+	// A node is the range of the tokens that start with its string, the token that is its string left out.
+	type node struct{ from, to, depth, place int32 }
+	p := packer{units: make([]uint64, 256, 256+v.bytes/2), used: make([]uint64, 4)}
+	queue := make([]node, 0, v.bytes/2+1)
+	add := func(n node) {
+		id := int32(-1)
+		for n.from < n.to && keys[n.from].size == n.depth {
+			id = max(id, keys[n.from].id)
+			n.from++
+		}
+		p.units[n.place] |= uint64(uint32(id+1)) << 40
+		if n.from < n.to {
+			queue = append(queue, n)
 		}
 	}
-	for i := range nodes {
-		start[i+1] += start[i]
-	}
-	labels, children := make([]byte, t.edges), make([]uint32, t.edges)
-	fill := append([]uint32(nil), start...)
-	for _, e := range t.slots {
-		if e != 0 {
-			at := &fill[e>>40]
-			labels[*at], children[*at] = byte(e>>32), uint32(e)
-			*at++
-		}
-	}
-
-	p := packer{units: make([]uint64, 256, 256+nodes*5/4/256*256+256), used: make([]uint64, 4)}
-	p.units[0] = uint64(uint32(t.ids[0]+1)) << 40
-	place := make([]uint32, nodes) // the unit of each node
-	queue := make([]uint32, 1, nodes)
+	add(node{0, int32(len(keys)), 0, 0})
+	var labels []byte
+	var ends []int32
 	for i := 0; i < len(queue); i++ { // breadth first: the nodes that most walks pass lie together
-		node := queue[i]
-		from, to := start[node], start[node+1]
-		if from == to {
-			continue
+		n := queue[i]
+		labels, ends = labels[:0], ends[:0]
+		for k := n.from; k < n.to; {
+			c := at(keys[k], n.depth)
+			for k++; k < n.to && at(keys[k], n.depth) == c; k++ {
+			}
+			labels, ends = append(labels, c), append(ends, k)
 		}
-		base := p.fit(labels[from:to])
+		base := p.fit(labels)
 		if base > datBase-256 {
-			return nil, fmt.Errorf("%w: vocabulary is too large", ErrUnsupported)
+			return nil, fmt.Errorf("%w: vocabulary of %d bytes is too large", ErrUnsupported, v.bytes)
 		}
-		p.units[place[node]] |= uint64(base)
-		for k := from; k < to; k++ {
-			child := children[k]
-			at := base ^ uint32(labels[k])
-			p.take(at)
-			p.units[at] = (uint64(labels[k])+1)<<31 | uint64(uint32(t.ids[child]+1))<<40
-			place[child] = at
-			queue = append(queue, child)
+		p.units[n.place] |= uint64(base)
+		from := n.from
+		for k, c := range labels {
+			place := base ^ uint32(c)
+			p.take(place)
+			p.units[place] = (uint64(c) + 1) << 31
+			add(node{from, ends[k], n.depth + 1, int32(place)})
+			from = ends[k]
 		}
 	}
 	return &dat{p.units}, nil
+}
+
+// sortedKeys returns the tokens in the order of their bytes.
+func sortedKeys(v *vocab) []datKey {
+	keys := make([]datKey, 0, len(v.tokens))
+	for id, token := range v.tokens {
+		if v.known[id] && token != "" {
+			var head [8]byte
+			copy(head[:], token)
+			keys = append(keys, datKey{binary.BigEndian.Uint64(head[:]), int32(id), int32(len(token))})
+		}
+	}
+	// By radix on the first 8 bytes, then by comparison among those that are equal there.
+	other := make([]datKey, len(keys))
+	for shift := 0; shift < 64; shift += 8 {
+		var start [257]int32
+		for i := range keys {
+			start[keys[i].head>>shift&255+1]++
+		}
+		for c := range 256 {
+			start[c+1] += start[c]
+		}
+		for _, k := range keys {
+			c := k.head >> shift & 255
+			other[start[c]] = k
+			start[c]++
+		}
+		keys, other = other, keys
+	}
+	for i := 0; i < len(keys); {
+		j := i + 1
+		for j < len(keys) && keys[j].head == keys[i].head {
+			j++
+		}
+		if j > i+1 {
+			slices.SortFunc(keys[i:j], func(a, b datKey) int { return strings.Compare(v.tokens[a.id], v.tokens[b.id]) })
+		}
+		i = j
+	}
+	return keys
 }
 
 // packer finds places for the children of nodes.

@@ -41,6 +41,10 @@ const (
 	spmByte
 )
 
+// maxPiece bounds the length of a piece: finding the merges of a BPE model takes time in its square. SentencePiece
+// makes pieces of up to 16 characters unless told otherwise.
+const maxPiece = 1 << 12
+
 // spmModel is what a model file holds, as far as it concerns tokenization.
 type spmModel struct {
 	text   []byte // all pieces
@@ -190,8 +194,11 @@ func (m *spmModel) readPiece(w *wire) error {
 	err := w.fields(func(num int, v uint64, b []byte, _ *wire) error {
 		switch num {
 		case 1:
-			if !utf8.Valid(b) || len(m.text)+len(b) > math.MaxInt32 {
+			if !utf8.Valid(b) {
 				return w.errorf("piece %d is not UTF-8", len(m.ends))
+			}
+			if len(b) > maxPiece {
+				return w.errorf("piece %d has %d bytes", len(m.ends), len(b))
 			}
 			m.text = append(m.text, b...)
 		case 2:

@@ -91,6 +91,7 @@ func TestFromSentencePieceErrors(t *testing.T) {
 		"no unknown":  spmFile(1, false, nil, smallSPM[1:]...),
 		"UTF-8":       spmFile(1, false, nil, smallSPM[0], spmPiece{"\xff", 0, spmNormal}),
 		"NaN":         spmFile(1, false, nil, smallSPM[0], spmPiece{"a", float32(math.NaN()), spmNormal}),
+		"long":        spmFile(2, false, nil, smallSPM[0], spmPiece{strings.Repeat("a", 5000), 0, spmNormal}),
 		"type":        spmFile(1, false, nil, smallSPM[0], spmPiece{"a", 0, 9}),
 		"charsmap":    spmFile(1, false, []byte{8, 0, 0, 0, 1}, smallSPM...),
 		"merge parts": spmFile(1, false, []byte{1}, smallSPM...),
