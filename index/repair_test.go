@@ -14,7 +14,7 @@ import (
 // sick makes an index of several segments and gives its directory, its content and its file names.
 func sick(t *testing.T) (dir string, want map[string]string, names []string) {
 	t.Helper()
-	o := &Options{Dim: 64, Centroids: 16, Attributes: map[string]string{"k": "v"}}
+	o := &Options{Dim: 64, Centroids: 16, fs: &hookFS{}, Attributes: map[string]string{"k": "v"}}
 	ix, dir := create(t, o)
 	r := newRand(4)
 	var docs []Document
@@ -42,7 +42,7 @@ func repaired(t *testing.T, dir string) (*RepairReport, map[string]string, *Inde
 		before[n] = string(b)
 	}
 	dst := filepath.Join(t.TempDir(), "dst")
-	rep, err := Repair(context.Background(), dir, dst)
+	rep, err := repair(context.Background(), &hookFS{}, dir, dst)
 	require.NoError(t, err)
 	for n, b := range before {
 		now, err := os.ReadFile(filepath.Join(dir, n))
@@ -143,7 +143,7 @@ func TestRepair(t *testing.T) {
 			require.NoError(t, err)
 			at := r.IntN(len(b))
 			flipAt(t, dir, name, at)
-			rep, err := Repair(ctx, dir, filepath.Join(t.TempDir(), "dst"))
+			rep, err := repair(ctx, &hookFS{}, dir, filepath.Join(t.TempDir(), "dst"))
 			require.NoError(t, err, name)
 			if filepath.Ext(name) != ".gbd" {
 				require.Equal(t, 57, rep.Saved+rep.Lost, name)

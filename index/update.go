@@ -74,6 +74,9 @@ func (ix *Index) apply(ctx context.Context, b Batch, o *UpdateOptions) (res Upda
 		if err := a.c.deleteAll(a.dels); err != nil {
 			return UpdateResult{}, err
 		}
+		if err := a.autoMerge(); err != nil {
+			return UpdateResult{}, err
+		}
 	}
 	if err := a.commit(); err != nil {
 		return UpdateResult{}, err
