@@ -19,6 +19,7 @@ type Bar struct {
 	started time.Time
 	last    time.Time
 	quarter int
+	ended   bool
 }
 
 // New starts a bar for a piece of work of total steps.
@@ -28,6 +29,9 @@ func New(w io.Writer, what string, total int) *Bar {
 
 // Set shows that done of total are finished.
 func (b *Bar) Set(done int) {
+	if b.ended {
+		return
+	}
 	done = min(done, b.total)
 	if !b.tty {
 		if q := 4 * done / b.total; q > b.quarter {
@@ -49,8 +53,9 @@ func (b *Bar) Set(done int) {
 	}
 }
 
-// End leaves the line with the time that it took.
+// End leaves the line with the time that it took; what Set says afterwards is not shown.
 func (b *Bar) End() {
+	b.ended = true
 	start := ""
 	if b.tty {
 		start = "\r\x1b[K"

@@ -27,4 +27,8 @@ func TestBarOnATerminal(t *testing.T) {
 	bar.Set(9)
 	require.Contains(t, b.String(), "[===============               ] 2/4")
 	require.Contains(t, b.String(), "4/4")
+	bar.End()
+	n := b.Len()
+	bar.Set(4)
+	require.Equal(t, n, b.Len())
 }
