@@ -73,7 +73,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 	if c.Tokenizer == nil {
 		return nil, fmt.Errorf("encoder: checkpoint without a tokenizer: %w", checkpoint.ErrNotFound)
 	}
-	enc, err := transformer.New(c)
+	enc, err := transformer.New(c, nil)
 	if err != nil {
 		return nil, unsupported(err)
 	}

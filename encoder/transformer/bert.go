@@ -48,7 +48,7 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 	}
 	m.look(0, x)
 
-	s := scratchPool.Get().(*scratch)
+	s := getScratch(b)
 	defer scratchPool.Put(s)
 	s.qkv = grow(s.qkv, rows*3*h)
 	s.ctx = grow(s.ctx, rows*h)
@@ -58,13 +58,13 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 			return err
 		}
 		l := &m.layers[i]
-		l.qkv.w.Gemm(s.qkv, 3*h, x, h, rows, &kernel.Epilogue{Bias: l.qkv.bias})
+		l.qkv.apply(s, s.qkv, 3*h, x, h, rows, kernel.Epilogue{})
 		if err := s.attention(s.ctx, s.qkv, b, h, m.shape.Heads); err != nil {
 			return err
 		}
 		for at := 0; at < rows; at += rowBlock {
 			n := min(rowBlock, rows-at)
-			l.block(x[at*h:(at+n)*h], s.ctx[at*h:(at+n)*h], s.ffn, n)
+			l.block(s, x[at*h:(at+n)*h], s.ctx[at*h:(at+n)*h], s.ffn, n)
 		}
 		m.look(i+1, x)
 	}
@@ -73,13 +73,13 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 
 // block takes n rows through everything of a layer that looks at one token at a time. x holds the layer's
 // input and gets its output; attn, the heads' outputs, is overwritten.
-func (l *bertLayer) block(x, attn, ffn []float32, n int) {
-	h, f := l.out.w.N(), l.up.w.N()
+func (l *bertLayer) block(s *scratch, x, attn, ffn []float32, n int) {
+	h, f := l.out.out(), l.up.out()
 	// The residual is added from x while x is written: each element is read before it is replaced.
-	l.out.w.Gemm(x, h, attn, h, n, &kernel.Epilogue{Bias: l.out.bias, Add: x, LdAdd: h})
+	l.out.apply(s, x, h, attn, h, n, kernel.Epilogue{Add: x, LdAdd: h})
 	l.attnNorm.apply(x, n)
-	l.up.w.Gemm(ffn, f, x, h, n, &kernel.Epilogue{Bias: l.up.bias, Act: kernel.GELU})
-	l.down.w.Gemm(x, h, ffn, f, n, &kernel.Epilogue{Bias: l.down.bias, Add: x, LdAdd: h})
+	l.up.apply(s, ffn, f, x, h, n, kernel.Epilogue{Act: kernel.GELU})
+	l.down.apply(s, x, h, ffn, f, n, kernel.Epilogue{Add: x, LdAdd: h})
 	l.outNorm.apply(x, n)
 }
 

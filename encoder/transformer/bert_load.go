@@ -10,7 +10,7 @@ import (
 const maxLayers = 1024
 
 // newBert loads BERT under the tensor names of transformers' BertModel.
-func newBert(c *checkpoint.Checkpoint) (*bert, error) {
+func newBert(c *checkpoint.Checkpoint, l *loader) (*bert, error) {
 	g := c.Config
 	switch {
 	case g.HiddenAct != "gelu":
@@ -42,7 +42,6 @@ func newBert(c *checkpoint.Checkpoint) (*bert, error) {
 		eps = 1e-12
 	}
 	h := m.shape.Hidden
-	l := &loader{src: c.Tensors, prefix: c.Prefix}
 	m.words = l.table("embeddings.word_embeddings.weight", g.VocabSize, h)
 	m.positions = l.floats("embeddings.position_embeddings.weight", g.MaxPositions, h)
 	m.types = l.floats("embeddings.token_type_embeddings.weight", types, h)

@@ -93,7 +93,7 @@ func run(t testing.TB, e Encoder, b *Batch) []float32 {
 // TestPacking checks that sequences do not see each other, whatever their lengths and number, and that calls may
 // run at the same time.
 func TestPacking(t *testing.T) {
-	e, err := New(fakeBert(50, 48, 2, 3, 70, 200, "bert."))
+	e, err := New(fakeBert(50, 48, 2, 3, 70, 200, "bert."), nil)
 	require.NoError(t, err)
 	lens := []int{1, 2, 33, 200, 5, 130, 1, 64}
 	b := randomBatch(50, lens...)
@@ -117,7 +117,7 @@ func TestPacking(t *testing.T) {
 
 // TestAttend checks masks: keys that are not attended to change nothing, at the end or in the middle.
 func TestAttend(t *testing.T) {
-	e, err := New(fakeBert(50, 48, 2, 3, 70, 40, ""))
+	e, err := New(fakeBert(50, 48, 2, 3, 70, 40, ""), nil)
 	require.NoError(t, err)
 	for name, masked := range map[string][]int{"end": {8, 9}, "middle": {0, 4}, "none": nil, "middle and end": {3, 9}} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestAttend(t *testing.T) {
 }
 
 func TestBadBatch(t *testing.T) {
-	e, err := New(fakeBert(50, 32, 1, 2, 40, 16, ""))
+	e, err := New(fakeBert(50, 32, 1, 2, 40, 16, ""), nil)
 	require.NoError(t, err)
 	out := make([]float32, 100*32)
 	for _, tc := range []struct {
@@ -181,7 +181,7 @@ func TestUnsupported(t *testing.T) {
 	} {
 		c := fakeBert(50, 32, 1, 2, 40, 16, "")
 		change(&c.Config)
-		_, err := New(c)
+		_, err := New(c, nil)
 		require.ErrorIs(t, err, ErrUnsupported)
 		require.ErrorContains(t, err, message)
 	}
@@ -197,7 +197,7 @@ func TestMissingWeights(t *testing.T) {
 	w := f["bert.embeddings.word_embeddings.weight"]
 	w.DType, w.Data = checkpoint.I8, w.Data[:50*32]
 	f["bert.embeddings.word_embeddings.weight"] = w
-	_, err := New(c)
+	_, err := New(c, nil)
 	require.ErrorIs(t, err, ErrWeights)
 	require.ErrorContains(t, err, "bert.encoder.layer.1.attention.self.key.bias is missing")
 	require.ErrorContains(t, err, "bert.encoder.layer.0.output.dense.weight has shape [40 32], want [32 40]")
@@ -205,7 +205,7 @@ func TestMissingWeights(t *testing.T) {
 
 	c = fakeBert(50, 32, 2, 2, 40, 16, "bert.")
 	c.Prefix = "roberta."
-	_, err = New(c)
+	_, err = New(c, nil)
 	require.ErrorContains(t, err, "more")
 }
 
@@ -222,7 +222,7 @@ func TestElementTypes(t *testing.T) {
 		}
 		f.f32(name, v, x.Shape...)
 	}
-	e, err := New(base)
+	e, err := New(base, nil)
 	require.NoError(t, err)
 	b := randomBatch(50, 9, 3)
 	want := run(t, e, b)
@@ -254,7 +254,7 @@ func TestElementTypes(t *testing.T) {
 			}
 		}
 		c.Tensors = g
-		e, err := New(&c)
+		e, err := New(&c, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, run(t, e, b), "type %d", dt)
 		require.Equal(t, base.Config.VocabSize, e.Shape().Vocab)
@@ -263,7 +263,7 @@ func TestElementTypes(t *testing.T) {
 
 // TestSteadyState checks that a stream of batches allocates next to nothing.
 func TestSteadyState(t *testing.T) {
-	e, err := New(openBackbone(t, filepath.Join("testdata", "bert")))
+	e, err := New(openBackbone(t, filepath.Join("testdata", "bert")), nil)
 	require.NoError(t, err)
 	b := randomBatch(300, 20, 7, 31)
 	out := make([]float32, len(b.IDs)*32)
@@ -273,7 +273,7 @@ func TestSteadyState(t *testing.T) {
 
 // BenchmarkForward runs the shape of all-MiniLM-L6-v2 on one core.
 func BenchmarkForward(b *testing.B) {
-	e, err := New(fakeBert(1000, 384, 6, 12, 1536, 512, ""))
+	e, err := New(fakeBert(1000, 384, 6, 12, 1536, 512, ""), nil)
 	require.NoError(b, err)
 	for _, tc := range []struct{ tokens, count int }{{8, 1}, {16, 1}, {32, 1}, {128, 4}, {180, 3}, {256, 2}, {512, 1}} {
 		b.Run(fmt.Sprintf("tokens=%d/batch=%d/%s", tc.tokens, tc.count, kernel.ISA()), func(b *testing.B) {

@@ -1,9 +1,10 @@
-// Package transformer runs the forward pass of transformer encoders in float32.
+// Package transformer runs the forward pass of transformer encoders: in float32, or with bfloat16 or int8
+// matrix products (Options.Precision).
 //
 // An Encoder takes a Batch of token sequences laid end to end, without padding, and writes one hidden vector
 // per token:
 //
-//	enc, err := transformer.New(ckpt)
+//	enc, err := transformer.New(ckpt, nil)
 //	b := &transformer.Batch{IDs: ids, Lens: []int{len(ids)}}
 //	hidden := make([]float32, len(ids)*enc.Shape().Hidden)
 //	err = enc.Forward(ctx, b, hidden)

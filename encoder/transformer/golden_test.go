@@ -91,7 +91,7 @@ func TestGolden(t *testing.T) {
 	for _, arch := range []string{"bert"} {
 		t.Run(arch, func(t *testing.T) {
 			dir := filepath.Join("testdata", arch)
-			enc, err := New(openBackbone(t, dir))
+			enc, err := New(openBackbone(t, dir), nil)
 			require.NoError(t, err)
 			h := enc.Shape().Hidden
 			worst := 0.0
@@ -123,7 +123,7 @@ func TestGolden(t *testing.T) {
 // TestGoldenLayers compares the hidden states of every layer, so that a fault shows where it arises.
 func TestGoldenLayers(t *testing.T) {
 	dir := filepath.Join("testdata", "bert")
-	enc, err := New(openBackbone(t, dir))
+	enc, err := New(openBackbone(t, dir), nil)
 	require.NoError(t, err)
 	c := goldenCases(t, dir)[0]
 	want := testdata.ReadNpy(t, filepath.Join(dir, c.Hidden))
@@ -153,7 +153,7 @@ func TestGoldenMiniLM(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(raw, &texts))
 	want := testdata.ReadNpy(t, testdata.Shared(t, "golden/minilm/hidden.f32.npy"))
-	enc, err := New(openBackbone(t, dir))
+	enc, err := New(openBackbone(t, dir), nil)
 	require.NoError(t, err)
 	h := enc.Shape().Hidden
 	b := &Batch{}

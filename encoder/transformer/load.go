@@ -15,11 +15,19 @@ import (
 // The tensors may be float32, float16, bfloat16 or int8; an int8 tensor "x" needs a float32 tensor "x_scale"
 // with one value per row.
 //
-// Errors wrap ErrUnsupported, naming the architecture or setting, or ErrWeights, naming every tensor at fault.
-func New(c *checkpoint.Checkpoint) (Encoder, error) {
+// o may be nil. Errors wrap ErrUnsupported, naming the architecture or setting, or ErrWeights, naming every tensor at
+// fault.
+func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
+	if o == nil {
+		o = new(Options)
+	}
+	if o.Precision != Float32 {
+		return nil, fmt.Errorf("precision %v: %w", o.Precision, ErrUnsupported)
+	}
+	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision}
 	switch c.Config.ModelType {
 	case "bert":
-		return newBert(c)
+		return newBert(c, l)
 	}
 	return nil, fmt.Errorf("architecture %q: %w", c.Config.ModelType, ErrUnsupported)
 }
@@ -27,11 +35,13 @@ func New(c *checkpoint.Checkpoint) (Encoder, error) {
 // loader collects the tensors of a model. Faults gather in missing and are reported together; the packing
 // runs on goroutines that wait for the end of load.
 type loader struct {
-	src    checkpoint.Tensors
-	prefix string
-	params int64
-	faults []string
-	tasks  []func()
+	src       checkpoint.Tensors
+	prefix    string
+	precision Precision
+	lazy      bool // linear layers are packed at their first use, as long as this is set
+	params    int64
+	faults    []string
+	tasks     []func()
 }
 
 // done packs the weights and reports the faults, if any.
@@ -123,7 +133,7 @@ func (l *loader) norm(name string, dim int, eps float64) norm {
 }
 
 // linear reads one or more Linear layers of in inputs and out outputs each and stacks their outputs, so that
-// one matrix product computes them all. dst is filled when done runs.
+// one matrix product computes them all. dst is filled when done runs or, when the loader is lazy, at its first use.
 func (l *loader) linear(dst *linear, in, out int, names ...string) {
 	type part struct {
 		t     checkpoint.Tensor
@@ -141,7 +151,8 @@ func (l *loader) linear(dst *linear, in, out int, names ...string) {
 		ints = ints && scale != nil
 	}
 	rows := len(parts) * out
-	l.tasks = append(l.tasks, func() {
+	dst.n, dst.k = rows, in
+	dst.pack = func() *kernel.Packed {
 		if ints {
 			var scale []float32
 			w := make([]int8, 0, rows*in)
@@ -151,8 +162,7 @@ func (l *loader) linear(dst *linear, in, out int, names ...string) {
 				}
 				scale = append(scale, p.scale...)
 			}
-			dst.w = kernel.PackInt8(w, scale, rows, in)
-			return
+			return kernel.PackInt8(w, scale, rows, in)
 		}
 		w := make([]float32, rows*in)
 		for i, p := range parts {
@@ -165,8 +175,11 @@ func (l *loader) linear(dst *linear, in, out int, names ...string) {
 				}
 			}
 		}
-		dst.w = kernel.Pack(w, rows, in)
-	})
+		return kernel.Pack(w, rows, in)
+	}
+	if !l.lazy {
+		l.tasks = append(l.tasks, dst.ready)
+	}
 }
 
 // table opens an embedding table in place.

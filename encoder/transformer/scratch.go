@@ -17,6 +17,9 @@ type scratch struct {
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 
+// getScratch takes scratch memory for the forward pass of a batch from the pool; scratchPool.Put gives it back.
+func getScratch(b *Batch) *scratch { return scratchPool.Get().(*scratch) }
+
 // grow returns buf with length n; its contents are undefined.
 func grow(buf []float32, n int) []float32 {
 	if cap(buf) < n {
