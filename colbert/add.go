@@ -43,6 +43,10 @@ type AddOptions struct {
 	// UTF-8, vectors that are not finite. True leaves the document out and goes on; false, like a nil Skip,
 	// makes Add fail. It runs on one goroutine at a time, in the documents' order.
 	Skip func(*DocumentError) bool
+	// Queries are examples of what will be asked, some dozens or more, for the case that the index trains a
+	// codebook: its codes then err least where queries lie. Without any, pieces of the documents serve as queries,
+	// which is nearly as good.
+	Queries []string
 	// Progress, when set, is called as documents are encoded and handed to the index, never concurrently.
 	Progress func(Progress)
 }
@@ -122,7 +126,7 @@ func (x *Index) AddFrom(ctx context.Context, docs iter.Seq2[Document, error], o 
 	go func() {
 		defer close(done)
 		defer cancel() // the reader stops when the index has
-		res, ierr = x.ix.Add(inner, a.encoded(), &index.AddOptions{Upsert: true, Progress: a.indexProgress})
+		res, ierr = x.ix.Add(inner, a.encoded(), &index.AddOptions{Upsert: true, Queries: a.trainingQueries, Progress: a.indexProgress})
 	}()
 	a.read(docs)
 	<-done

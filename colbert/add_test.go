@@ -339,3 +339,24 @@ func TestOneDocumentOfOneToken(t *testing.T) {
 		require.InDelta(t, 1, hits[0].Score, .35)
 	}
 }
+
+// TestTrainingQueries: an Add that trains a codebook encodes the caller's queries, or pieces of the documents, and
+// one that does not train encodes neither.
+func TestTrainingQueries(t *testing.T) {
+	ctx := t.Context()
+	for _, queries := range [][]string{nil, {"what is an apple", "", "where do pears grow"}} {
+		enc := &words{}
+		ix, _ := create(t, enc, nil)
+		_, err := ix.Add(ctx, slices.Values(numbered(500)), &colbert.AddOptions{Queries: queries})
+		require.NoError(t, err)
+		trained := enc.queries.Load()
+		if queries == nil {
+			require.InDelta(t, 128, trained, 16)
+		} else {
+			require.EqualValues(t, 2, trained)
+		}
+		_, err = ix.Add(ctx, slices.Values(fruit()), &colbert.AddOptions{Queries: queries})
+		require.NoError(t, err)
+		require.Equal(t, trained, enc.queries.Load())
+	}
+}

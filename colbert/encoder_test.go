@@ -39,6 +39,7 @@ type words struct {
 	calls     atomic.Int64
 	inFlight  atomic.Int64
 	mostCalls atomic.Int64
+	queries   atomic.Int64 // texts encoded as queries
 
 	mu        sync.Mutex
 	languages []string // of every call
@@ -59,6 +60,7 @@ func (w *words) Name() string {
 }
 
 func (w *words) EncodeQueries(ctx context.Context, texts []string, o *encoder.TextOptions) ([]encoder.Encoded, error) {
+	w.queries.Add(int64(len(texts)))
 	return w.encode(ctx, texts, o, 32, "[Q]")
 }
 

@@ -301,7 +301,7 @@ func TestGetExplainInfo(t *testing.T) {
 	}), nil)
 	require.NoError(t, err)
 	require.Equal(t, index.Metadata{"year": 1999, "kind": "fruit"}, meta)
-	require.Equal(t, []string{"fr", "en"}, enc.languages)
+	require.Equal(t, []string{"fr", "en", "fr", "en"}, enc.languages) // documents, then pieces of them as queries
 	d, err := ix.Get(ctx, "pomme")
 	require.NoError(t, err)
 	require.Equal(t, colbert.Document{ID: "pomme", Text: "une pomme rouge", Language: "fr",

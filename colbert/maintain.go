@@ -76,7 +76,7 @@ func (x *Index) Update(ctx context.Context, b Batch, o *UpdateOptions) (UpdateRe
 		defer close(done)
 		defer cancel()
 		res, ierr = x.ix.Update(inner, index.Batch{Delete: b.Delete, Add: a.encoded()},
-			&index.UpdateOptions{IgnoreMissing: opt.IgnoreMissing, Progress: a.indexProgress})
+			&index.UpdateOptions{IgnoreMissing: opt.IgnoreMissing, Queries: a.trainingQueries, Progress: a.indexProgress})
 	}()
 	a.read(b.Add)
 	<-done

@@ -43,7 +43,7 @@ func (ix *Index) Add(ctx context.Context, docs iter.Seq2[Document, error], o *Ad
 		o = &AddOptions{}
 	}
 	res, err := ix.apply(ctx, Batch{Add: docs}, &UpdateOptions{
-		NoReplace: !o.Upsert, NoCompact: o.NoCompact, Progress: o.Progress,
+		NoReplace: !o.Upsert, NoCompact: o.NoCompact, Queries: o.Queries, Progress: o.Progress,
 	})
 	return res.AddResult, err
 }

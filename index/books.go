@@ -53,6 +53,16 @@ func (st *state) trained() (book, own *manCodebook) {
 	return nil, own
 }
 
+// focused gives the newest codebook that was trained for queries; nil if there is none.
+func (st *state) focused() *quant.Codebook {
+	for i := len(st.man.Codebooks) - 1; i >= 0; i-- {
+		if cb := st.books[st.man.Codebooks[i].ID]; cb.Directions() > 0 {
+			return cb
+		}
+	}
+	return nil
+}
+
 // target gives the codebook that others are coded again with: the newest that was trained, else the newest.
 func (st *state) target() *quant.Codebook {
 	if book, _ := st.trained(); book != nil {
@@ -120,11 +130,58 @@ func (a *adder) train(tokens uint64, all bool) (err error) {
 	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
 		return err
 	}
-	a.cb, err = a.ix.trainBook(a.ctx, r, tokens, a.training)
+	queries, err := a.queries()
+	if err != nil {
+		return err
+	}
+	a.cb, err = a.ix.trainBook(a.ctx, a.base, r, queries, tokens, a.training)
 	if err != nil {
 		return err
 	}
 	return a.c.addCodebook(a.cb, tokens)
+}
+
+// querySample is how many documents AddOptions.Queries is given.
+const querySample = 128
+
+// queries asks the caller for query vectors. The documents that it is shown lie evenly among those with a text,
+// or among all when none has one.
+func (a *adder) queries() (m maxsim.Matrix, err error) {
+	if a.o.Queries == nil {
+		return m, nil
+	}
+	texts := 0
+	if err := a.spool.each(func(d *incoming) error {
+		if d.text != "" {
+			texts++
+		}
+		return nil
+	}); err != nil {
+		return m, err
+	}
+	n, i := texts, 0
+	if texts == 0 {
+		n = a.spool.docs
+	}
+	want := min(n, querySample)
+	sample := make([]Document, 0, want)
+	if err := a.spool.each(func(d *incoming) error {
+		if texts > 0 && d.text == "" {
+			return nil
+		}
+		// The documents at floor((k+1/2) n/want), k = 0, 1, ...
+		if k := len(sample); k < want && i == (2*k+1)*n/(2*want) {
+			sample = append(sample, Document{ID: d.id, Text: d.text, Meta: d.meta})
+		}
+		i++
+		return nil
+	}); err != nil {
+		return m, err
+	}
+	if m, err = a.o.Queries(a.ctx, sample); err != nil {
+		return m, fmt.Errorf("index: queries to train for: %w", err)
+	}
+	return m, nil
 }
 
 func (a *adder) training(done, total int) {
@@ -158,10 +215,13 @@ func (ix *Index) newSample(tokens uint64) *quant.Reservoir {
 // sampleRows is how many vectors a sample has at most.
 func (o *Options) sampleRows() uint64 { return uint64(max(sampleBytes/(4*o.Dim), 1)) }
 
-func (ix *Index) trainBook(ctx context.Context, r *quant.Reservoir, tokens uint64, progress func(done, total int)) (*quant.Codebook, error) {
+// trainBook trains a codebook for queries or, without any, for those that the newest codebook of base was
+// trained for.
+func (ix *Index) trainBook(ctx context.Context, base *state, r *quant.Reservoir, queries maxsim.Matrix, tokens uint64, progress func(done, total int)) (*quant.Codebook, error) {
 	o := ix.opts
 	cb, err := quant.Train(ctx, r.Sample(), &quant.TrainOptions{
 		NBits: o.NBits, Centroids: o.Centroids, Tokens: tokens, Seed: o.Seed, Workers: o.Workers, Progress: progress,
+		Queries: queries, Like: base.focused(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("index: training a codebook: %w", err)

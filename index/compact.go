@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/quant"
 )
 
@@ -263,7 +264,7 @@ func (c *compaction) train() error {
 	}
 	var err error
 	c.tokens = c.base.man.Tokens
-	c.to, err = c.ix.trainBook(c.ctx, r, c.tokens, func(done, total int) {
+	c.to, err = c.ix.trainBook(c.ctx, c.base, r, maxsim.Matrix{}, c.tokens, func(done, total int) {
 		if c.opt.Progress != nil {
 			c.opt.Progress(Progress{Stage: "train", Docs: done, Total: total})
 		}

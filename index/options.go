@@ -1,10 +1,12 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 
+	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/internal/vfs"
 	"github.com/golbert/golbert/quant"
 )
@@ -116,9 +118,18 @@ type AddOptions struct {
 	// NoCompact leaves out the merging of small segments that otherwise keeps their number low; see
 	// MaybeCompact.
 	NoCompact bool
+	// Queries, when set, gives query vectors of the caller's model, which a codebook trained by this Add is
+	// fitted to; see quant.TrainOptions. It is called only when one is trained, with a few of the documents
+	// that are added, without their vectors, for callers who make queries of them. No rows are as good as no
+	// function: then directions are taken over from the newest codebook, or there are none. An error of it ends
+	// the Add.
+	Queries QuerySource
 	// Progress, when set, is called from Add's own goroutine now and then.
 	Progress func(Progress)
 }
+
+// QuerySource gives a sample of query vectors, rows of the index's dimension, for a sample of documents.
+type QuerySource func(ctx context.Context, sample []Document) (maxsim.Matrix, error)
 
 // AddResult says what an Add did.
 type AddResult struct {

@@ -26,6 +26,8 @@ type UpdateOptions struct {
 	IgnoreMissing bool
 	// NoCompact is as in AddOptions.
 	NoCompact bool
+	// Queries is as in AddOptions.
+	Queries QuerySource
 	// Progress, when set, is called from Update's own goroutine now and then.
 	Progress func(Progress)
 }

@@ -209,6 +209,10 @@ func (c *Codebook) MeanResidual() float32 { return c.meanResidual }
 // the first so many centroids, and so on. nil when they are not grouped. Read-only.
 func (c *Codebook) Groups() []uint32 { return c.groups }
 
+// Directions returns the number of directions in which codes err least, those of the queries that Train was
+// given; 0 when there were none.
+func (c *Codebook) Directions() int { return c.focus.rank() }
+
 // Rotated says whether codec space differs from the input space.
 func (c *Codebook) Rotated() bool { return c.rot != nil }
 

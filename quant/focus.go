@@ -47,6 +47,17 @@ func (f *focus) rank() int {
 	return len(f.strength)
 }
 
+// focused says whether c, which may be nil, has directions.
+func (c *Codebook) focused() bool { return c != nil && c.focus != nil }
+
+// in gives the directions, which are in the codec space of from, for the codec space of to.
+func (f *focus) in(from, to *Codebook) *focus {
+	g := &focus{dim: f.dim, dirs: make([]float32, len(f.dirs)), strength: f.strength}
+	from.Unrotate(g.dirs, f.dirs, f.rank())
+	to.Rotate(g.dirs, g.dirs, f.rank())
+	return g
+}
+
 // prepare derives the matrix, at first use.
 func (f *focus) prepare() {
 	f.once.Do(func() {

@@ -133,3 +133,30 @@ func TestFocusCorners(t *testing.T) {
 		require.Greater(t, meanCosine(t, book, randomUnit(1, 50, dim)), 0.9, "dim %d", dim)
 	}
 }
+
+// TestLike: directions are taken over from another codebook, whatever the rotations of both.
+func TestLike(t *testing.T) {
+	ctx := context.Background()
+	docs := clustered(1, 2000, 48, 40, 0.6)
+	first, err := Train(ctx, docs, &TrainOptions{Centroids: 32, Seed: 1, Queries: leaning(2, 500, 48)})
+	require.NoError(t, err)
+	second, err := Train(ctx, docs, &TrainOptions{Centroids: 32, Seed: 2, Like: first})
+	require.NoError(t, err)
+	require.Equal(t, first.Directions(), second.Directions())
+	require.Equal(t, first.focus.strength, second.focus.strength)
+	require.NotEqual(t, first.focus.dirs, second.focus.dirs)
+	n := first.Directions()
+	a, b := make([]float32, n*48), make([]float32, n*48)
+	first.Unrotate(a, first.focus.dirs, n)
+	second.Unrotate(b, second.focus.dirs, n)
+	require.InDeltaSlice(t, a, b, 1e-5)
+
+	third, err := Train(ctx, docs, &TrainOptions{Centroids: 32, Like: &Codebook{dim: 48}})
+	require.NoError(t, err)
+	require.Zero(t, third.Directions())
+	_, err = Train(ctx, docs, &TrainOptions{Like: &Codebook{dim: 49}})
+	require.ErrorIs(t, err, maxsim.ErrDim)
+	half, err := Train(ctx, docs, &TrainOptions{NBits: 16, Like: first})
+	require.NoError(t, err)
+	require.Zero(t, half.Directions())
+}

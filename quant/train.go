@@ -30,6 +30,9 @@ type TrainOptions struct {
 	// the same model encoded). Codes then err least in the directions in which queries lie; the decoder
 	// does not change. See FORMAT.md, directions.
 	Queries maxsim.Matrix
+	// Like, when Queries has no rows, is a codebook of the same dimension whose directions are taken over.
+	// One without directions is passed over.
+	Like *Codebook
 	// Workers is the most goroutines to use; 0 means GOMAXPROCS. It does not change the result.
 	Workers int
 	// Progress, when not nil, is called with what is done and what there is to do.
@@ -96,6 +99,9 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 	if o.Queries.Rows > 0 && o.Queries.Dim != sample.Dim {
 		return nil, fmt.Errorf("quant: train: queries of dimension %d, the sample has %d: %w", o.Queries.Dim, sample.Dim, maxsim.ErrDim)
 	}
+	if o.Like != nil && o.Like.dim != sample.Dim {
+		return nil, fmt.Errorf("quant: train: like a codebook of dimension %d, the sample has %d: %w", o.Like.dim, sample.Dim, maxsim.ErrDim)
+	}
 	k := o.Centroids
 	if k == 0 {
 		k = NumCentroids(max(o.Tokens, uint64(sample.Rows)))
@@ -131,8 +137,11 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 	}
 	if c.nbits < 16 {
 		c.scales = km.scales()
-		if o.Queries.Rows > 0 {
+		switch {
+		case o.Queries.Rows > 0:
 			c.focus = newFocus(c, &r, o.Queries)
+		case o.Like.focused():
+			c.focus = o.Like.focus.in(o.Like, c)
 		}
 	}
 	if held.Rows == 0 {
