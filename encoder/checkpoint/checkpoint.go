@@ -109,7 +109,7 @@ func (c *Checkpoint) open() error {
 		return err
 	}
 	c.Tokenizer = tok
-	ts, err := openWeights(root)
+	ts, err := OpenWeights(root)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@
 // mapped memory and is valid until Close. Everything in these files is checked before use: a hostile or
 // truncated file gives ErrCorrupt with the file and the field, never a panic or a large allocation.
 //
-// Caveats: weights in PyTorch's pickle format (pytorch_model.bin) give ErrUnsupported; files must not be
-// changed while they are mapped.
+// Weights are safetensors, in one file or several, or what torch.save writes (pytorch_model.bin). Pickles are not
+// run: only what tensors need is understood, and a file that mentions any other function or class is refused.
+//
+// Caveat: files must not be changed while they are mapped.
 package checkpoint

@@ -95,17 +95,28 @@ func exists(path string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// openWeights opens the weights in dir.
-func openWeights(dir string) (*SafeTensors, error) {
+// OpenWeights opens the weights of the model in dir: the first there is of model.safetensors,
+// model.safetensors.index.json, pytorch_model.bin and pytorch_model.bin.index.json.
+func OpenWeights(dir string) (Tensors, error) {
 	for _, name := range []string{"model.safetensors", "model.safetensors.index.json"} {
 		if path := filepath.Join(dir, name); exists(path) {
-			return OpenSafeTensors(path)
+			s, err := OpenSafeTensors(path)
+			if err != nil {
+				return nil, err
+			}
+			s.modernNames()
+			return s, nil
 		}
 	}
 	for _, name := range []string{"pytorch_model.bin", "pytorch_model.bin.index.json"} {
 		if path := filepath.Join(dir, name); exists(path) {
-			return nil, fmt.Errorf("%w: %s is a PyTorch file; golbert needs the weights as model.safetensors", ErrUnsupported, path)
+			s, err := openTorch(path)
+			if err != nil {
+				return nil, err
+			}
+			s.modernNames()
+			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: no model.safetensors in %s", ErrNotFound, dir)
+	return nil, fmt.Errorf("%w: neither model.safetensors nor pytorch_model.bin in %s", ErrNotFound, dir)
 }

@@ -48,7 +48,7 @@ func readDense(dir string, in int) (Dense, error) {
 	if j.In < 1 || j.In > maxDim || j.Out < 1 || j.Out > maxDim || in > 0 && in != j.In {
 		return Dense{}, &CorruptError{File: path, Field: "in_features", Offset: -1, Msg: fmt.Sprintf("a projection from %d to %d values, whose input has %d", j.In, j.Out, in)}
 	}
-	ts, err := openWeights(dir)
+	ts, err := OpenWeights(dir)
 	if err != nil {
 		return Dense{}, err
 	}
@@ -90,7 +90,7 @@ func matrix(ts Tensors, file, name string, shape ...int) ([]float32, error) {
 
 // stanfordHead reads linear.weight, which lies beside the backbone's weights and has no bias.
 func stanfordHead(c *Checkpoint, s *stanfordConfig) error {
-	file := filepath.Join(c.Dir, "model.safetensors")
+	file := c.Dir
 	t, ok := c.Tensors.Tensor("linear.weight")
 	if !ok || len(t.Shape) != 2 || t.Shape[0] < 1 || t.Shape[0] > maxDim {
 		return &CorruptError{File: file, Field: "linear.weight", Offset: -1, Msg: "the projection is missing, or is not a matrix"}

@@ -291,7 +291,7 @@ func TestPyLate(t *testing.T) {
 		"shape":        {obj{"1_Dense/model.safetensors": []Tensor{tensor("linear.weight", 4, 3)}}, ErrCorrupt, "linear.weight"},
 		"no bias":      {obj{"2_Dense/model.safetensors": []Tensor{tensor("linear.weight", 2, 4)}}, ErrCorrupt, "linear.bias"},
 		"no residual":  {obj{"2_Dense/model.safetensors": []Tensor{tensor("linear.weight", 2, 4), tensor("linear.bias", 2)}}, ErrCorrupt, "residual.weight"},
-		"pickled head": {obj{"1_Dense/model.safetensors": nil, "1_Dense/pytorch_model.bin": "PK"}, ErrUnsupported, "1_Dense/pytorch_model.bin"},
+		"pickled head": {obj{"1_Dense/model.safetensors": nil, "1_Dense/pytorch_model.bin": "PK"}, ErrCorrupt, "1_Dense/pytorch_model.bin"},
 		"missing head": {obj{"1_Dense/config.json": nil}, ErrNotFound, "1_Dense"},
 	} {
 		_, err := Open(dirOf(t, with(pylateFiles(obj{}), tc.set)))
@@ -321,7 +321,7 @@ func TestOpenErrors(t *testing.T) {
 		"spm only":       {obj{"vocab.txt": nil, "sentencepiece.bpe.model": "x"}, ErrUnsupported, "sentencepiece.bpe.model"},
 		"japanese":       {obj{"tokenizer_config.json": obj{"tokenizer_class": "BertJapaneseTokenizer"}}, ErrUnsupported, "BertJapaneseTokenizer"},
 		"no weights":     {obj{"model.safetensors": nil}, ErrNotFound, "model.safetensors"},
-		"pickle":         {obj{"model.safetensors": nil, "pytorch_model.bin": "PK"}, ErrUnsupported, "model.safetensors"},
+		"pickle":         {obj{"model.safetensors": nil, "pytorch_model.bin": "PK"}, ErrCorrupt, "pytorch_model.bin"},
 		"cut weights":    {obj{"model.safetensors": "123"}, ErrCorrupt, "model.safetensors"},
 		"bad tokenizer":  {obj{"tokenizer.json": "{}"}, tokenizer.ErrCorrupt, "tokenizer.json"},
 		"other model":    {obj{"tokenizer.json": obj{"model": obj{"type": "Phonemes"}}}, tokenizer.ErrUnsupported, "Phonemes"},

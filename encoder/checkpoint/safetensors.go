@@ -26,17 +26,25 @@ const (
 // SafeTensors is an open safetensors file, or the set of files that an index lists. It is safe for concurrent
 // use, except Close.
 type SafeTensors struct {
-	names    []string
-	tensors  map[string]Tensor
+	set
 	metadata map[string]string
-	files    []*mmapfile.File
 }
 
 // OpenSafeTensors maps the file at path and checks its header. A path that ends in ".index.json" names the
 // index of a model that is split over several files, which must lie beside it.
 func OpenSafeTensors(path string) (*SafeTensors, error) {
 	if isIndex(path) {
-		return openSharded(path)
+		all, err := openSharded(path, func(file string) (*set, error) {
+			s, err := OpenSafeTensors(file)
+			if err != nil {
+				return nil, err
+			}
+			return &s.set, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &SafeTensors{set: *all}, nil
 	}
 	f, err := mmapfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,27 +64,8 @@ func OpenSafeTensors(path string) (*SafeTensors, error) {
 // ParseSafeTensors reads the content of a file; the tensors share b's memory.
 func ParseSafeTensors(b []byte) (*SafeTensors, error) { return parse(b, "") }
 
-// Names implements Tensors. The slice must not be changed.
-func (s *SafeTensors) Names() []string { return s.names }
-
-// Tensor implements Tensors.
-func (s *SafeTensors) Tensor(name string) (Tensor, bool) {
-	t, ok := s.tensors[name]
-	return t, ok
-}
-
 // Metadata returns the strings that the file carries beside its tensors, nil for none.
 func (s *SafeTensors) Metadata() map[string]string { return s.metadata }
-
-// Close implements Tensors.
-func (s *SafeTensors) Close() error {
-	var errs []error
-	for _, f := range s.files {
-		errs = append(errs, f.Close())
-	}
-	s.files = nil
-	return errors.Join(errs...)
-}
 
 // parser reads one header.
 type parser struct {
@@ -114,7 +103,7 @@ func parse(b []byte, file string) (*SafeTensors, error) {
 	}
 	p := &parser{
 		file: file, scan: jsonscan.New(header), data: b[8+n:],
-		out: &SafeTensors{tensors: make(map[string]Tensor)},
+		out: &SafeTensors{set: set{tensors: make(map[string]Tensor)}},
 	}
 	err := p.scan.Object(p.entry)
 	if err == nil {

@@ -238,7 +238,7 @@ func TestSharded(t *testing.T) {
 	}
 	type m = map[string]any
 	put(m{"metadata": m{"total_size": 8}, "weight_map": m{"a": "m-1.safetensors", "b": "m-2.safetensors"}})
-	s, err := openWeights(dir)
+	s, err := OpenWeights(dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, s.Names())
 	b, _ := s.Tensor("b")

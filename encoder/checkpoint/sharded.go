@@ -15,9 +15,9 @@ const maxShards = 4096
 
 func isIndex(path string) bool { return strings.HasSuffix(path, ".index.json") }
 
-// openSharded opens the files that model.safetensors.index.json lists:
+// openSharded opens the files that model.safetensors.index.json or pytorch_model.bin.index.json lists:
 // {"metadata": {...}, "weight_map": {"tensor": "model-00001-of-00002.safetensors", ...}}.
-func openSharded(path string) (*SafeTensors, error) {
+func openSharded(path string, open func(file string) (*set, error)) (*set, error) {
 	b, err := readFile(path, maxHeader)
 	if err != nil {
 		return nil, err
@@ -38,10 +38,10 @@ func openSharded(path string) (*SafeTensors, error) {
 	slices.Sort(files)
 	files = slices.Compact(files)
 
-	all := &SafeTensors{tensors: make(map[string]Tensor, len(where))}
-	fail := func(err error) (*SafeTensors, error) { return nil, errors.Join(err, all.Close()) }
+	all := &set{tensors: make(map[string]Tensor, len(where))}
+	fail := func(err error) (*set, error) { return nil, errors.Join(err, all.Close()) }
 	for _, f := range files {
-		s, err := OpenSafeTensors(filepath.Join(filepath.Dir(path), f))
+		s, err := open(filepath.Join(filepath.Dir(path), f))
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", path, err))
 		}

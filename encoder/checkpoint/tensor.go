@@ -2,10 +2,13 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/golbert/golbert/internal/kernel"
+	"github.com/golbert/golbert/internal/mmapfile"
 )
 
 // DType is the type of a tensor's elements.
@@ -154,4 +157,51 @@ type Tensors interface {
 	Tensor(name string) (Tensor, bool)
 	// Close unmaps the files; the Data of every tensor becomes invalid.
 	Close() error
+}
+
+// set is the tensors of one or several mapped files.
+type set struct {
+	names   []string
+	tensors map[string]Tensor
+	files   []*mmapfile.File
+}
+
+// Names implements Tensors. The slice must not be changed.
+func (s *set) Names() []string { return s.names }
+
+// Tensor implements Tensors.
+func (s *set) Tensor(name string) (Tensor, bool) {
+	t, ok := s.tensors[name]
+	return t, ok
+}
+
+// Close implements Tensors.
+func (s *set) Close() error {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.Close())
+	}
+	s.files = nil
+	return errors.Join(errs...)
+}
+
+// modernNames gives the tensors of LayerNorms the names that transformers gives them on loading: in the first
+// BERT checkpoints they are called gamma and beta.
+func (s *set) modernNames() {
+	for i, old := range s.names {
+		for _, r := range [2][2]string{{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}} {
+			stem, ok := strings.CutSuffix(old, r[0])
+			if !ok {
+				continue
+			}
+			name := stem + r[1]
+			if _, taken := s.tensors[name]; taken {
+				continue
+			}
+			t := s.tensors[old]
+			delete(s.tensors, old)
+			t.Name = name
+			s.names[i], s.tensors[name] = name, t
+		}
+	}
 }

@@ -280,6 +280,6 @@ func TestUnsupported(t *testing.T) {
 	dir = smallIndex(t, ColBERTAI)
 	put(t, dir, "centroids.pt", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."))
 	_, err = Open(ctx, dir, nil)
-	require.ErrorContains(t, err, "before 1.6")
+	require.ErrorContains(t, err, "protocol version")
 	require.ErrorIs(t, err, ErrCorrupt)
 }

@@ -32,7 +32,7 @@ type archive struct {
 
 func openArchive(b []byte) (*archive, error) {
 	if !bytes.HasPrefix(b, []byte("PK")) {
-		return nil, fmt.Errorf("not a ZIP archive; files of torch before 1.6 are not read: %w", ErrFormat)
+		return nil, fmt.Errorf("neither a ZIP archive nor a file of torch before 1.6: %w", ErrFormat)
 	}
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {

@@ -1,6 +1,7 @@
 package torchpt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -30,6 +31,9 @@ type List []any
 // *Dict and List, nested as in the file. Tensors share memory with b where they can. The error wraps
 // ErrFormat, and ErrForbidden when the pickle names something that is not allowed.
 func Parse(b []byte) (any, error) {
+	if bytes.HasPrefix(b, legacyMagic) {
+		return parseLegacy(b)
+	}
 	a, err := openArchive(b)
 	if err != nil {
 		return nil, err
@@ -38,7 +42,8 @@ func Parse(b []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{in: p, archive: a, storages: map[string]*storage{}}
+	m := &machine{in: p, storages: map[string]*storage{}}
+	m.load = func(key string, size uint64, _ DType) ([]byte, error) { return a.read("data/"+key, size) }
 	v, err := m.run()
 	if err != nil {
 		return nil, fmt.Errorf("data.pkl, byte %d: %w", m.at, err)
@@ -64,22 +69,26 @@ type (
 	storage struct {
 		dtype DType
 		data  []byte
+		probe bool // without data: only the shape of the pickle is of interest
 	}
 )
 
 // allowed lists every global name that a pickle may mention. Storage classes become their DType.
 var allowed = map[string]bool{
+	"torch._utils _rebuild_tensor":    true, // before torch 0.4
 	"torch._utils _rebuild_tensor_v2": true,
 	"torch._utils _rebuild_parameter": true,
 	"collections OrderedDict":         true,
 }
 
 type machine struct {
-	in       []byte
-	at       int
-	stack    []any
-	memo     []any
-	archive  *archive
+	in    []byte
+	at    int
+	stack []any
+	memo  []any
+	// load gives the bytes of a storage: as many as asked for, or fewer, which is found out. Without it
+	// a pickle must not mention storages. Data that is nil makes tensors without elements.
+	load     func(key string, size uint64, dtype DType) ([]byte, error)
 	storages map[string]*storage
 }
 
@@ -406,15 +415,19 @@ func (m *machine) global(module, name string) error {
 	return nil
 }
 
-// persistent resolves ('storage', class, key, location, numel). The location, such as a device, is ignored.
+// persistent resolves ('storage', class, key, location, numel), in files before torch 1.6 with a sixth part that
+// is None unless the storage is a piece of another. The location, such as a device, is ignored.
 func (m *machine) persistent() error {
 	v, err := m.pop()
 	if err != nil {
 		return err
 	}
 	id, ok := v.(List)
-	if !ok || len(id) != 5 || id[0] != "storage" || m.archive == nil {
+	if !ok || len(id) != 5 && len(id) != 6 || id[0] != "storage" || m.load == nil {
 		return fmt.Errorf("persistent id of type %T is not a storage: %w", v, ErrForbidden)
+	}
+	if len(id) == 6 && id[5] != nil {
+		return fmt.Errorf("storage that is a piece of another: %w", ErrForbidden)
 	}
 	dtype, ok1 := id[1].(DType)
 	key, ok2 := id[2].(string)
@@ -424,12 +437,17 @@ func (m *machine) persistent() error {
 	}
 	s := m.storages[key]
 	if s == nil {
-		data, err := m.archive.read("data/"+key, uint64(numel)*uint64(dtype.Size()))
+		size := uint64(numel) * uint64(dtype.Size())
+		data, err := m.load(key, size, dtype)
 		if err != nil {
 			return err
 		}
-		s = &storage{dtype: dtype, data: data}
+		s = &storage{dtype: dtype, data: data, probe: data == nil && size > 0}
 		m.storages[key] = s
+	}
+	if s.probe {
+		m.push(s)
+		return nil
 	}
 	if s.dtype != dtype || uint64(len(s.data)) != uint64(numel)*uint64(dtype.Size()) {
 		return fmt.Errorf("storage %q holds %d bytes of %s, %d elements of %s were declared: %w", key, len(s.data), s.dtype, numel, dtype, ErrFormat)
@@ -466,7 +484,7 @@ func (m *machine) reduce() error {
 				return nil
 			}
 		}
-	case "torch._utils _rebuild_tensor_v2": // (storage, offset, sizes, strides, requires_grad, hooks)
+	case "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2": // (storage, offset, sizes, strides, requires_grad, hooks)
 		if len(args) < 4 {
 			break
 		}
