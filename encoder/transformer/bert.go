@@ -15,6 +15,7 @@ const rowBlock = 128
 // feed-forward layer with exact GELU, residual, norm. There is no norm at the end.
 type bert struct {
 	shape         Shape
+	heads         heads
 	words         table
 	positions     []float32 // MaxTokens x Hidden
 	types         []float32 // rows of Hidden
@@ -59,7 +60,7 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 		}
 		l := &m.layers[i]
 		l.qkv.apply(s, s.qkv, 3*h, x, h, rows, kernel.Epilogue{})
-		if err := s.attention(s.ctx, s.qkv, b, h, m.shape.Heads); err != nil {
+		if err := s.attention(s.ctx, s.qkv, b, &m.heads, nil); err != nil {
 			return err
 		}
 		for at := 0; at < rows; at += rowBlock {

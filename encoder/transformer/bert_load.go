@@ -42,6 +42,7 @@ func newBert(c *checkpoint.Checkpoint, l *loader) (*bert, error) {
 		eps = 1e-12
 	}
 	h := m.shape.Hidden
+	m.heads = plainHeads(g.NumHeads, h)
 	m.words = l.table("embeddings.word_embeddings.weight", g.VocabSize, h)
 	m.positions = l.floats("embeddings.position_embeddings.weight", g.MaxPositions, h)
 	m.types = l.floats("embeddings.token_type_embeddings.weight", types, h)

@@ -28,6 +28,10 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	switch c.Config.ModelType {
 	case "bert":
 		return newBert(c, l)
+	case "modernbert":
+		return newModernBert(c, l)
+	case "t5", "mt5", "umt5":
+		return newT5(c, l)
 	}
 	return nil, fmt.Errorf("architecture %q: %w", c.Config.ModelType, ErrUnsupported)
 }
@@ -132,25 +136,56 @@ func (l *loader) norm(name string, dim int, eps float64) norm {
 	return norm{gamma: l.floats(name+".weight", dim), beta: l.floats(name+".bias", dim), eps: float32(eps)}
 }
 
+// normOf reads name.weight, and name.bias if there is to be one.
+func (l *loader) normOf(name string, dim int, eps float64, bias bool) *norm {
+	n := &norm{gamma: l.floats(name+".weight", dim), eps: float32(eps)}
+	if bias {
+		n.beta = l.floats(name+".bias", dim)
+	}
+	return n
+}
+
+// rms reads the weight of a root-mean-square norm.
+func (l *loader) rms(name string, dim int, eps float64) *norm {
+	return &norm{gamma: l.floats(name+".weight", dim), eps: float32(eps), rms: true}
+}
+
 // linear reads one or more Linear layers of in inputs and out outputs each and stacks their outputs, so that
 // one matrix product computes them all. dst is filled when done runs or, when the loader is lazy, at its first use.
 func (l *loader) linear(dst *linear, in, out int, names ...string) {
+	parts := make([]stacked, len(names))
+	for i, n := range names {
+		parts[i] = stacked{n, out}
+	}
+	l.stack(dst, in, true, parts...)
+}
+
+// stacked is one of several Linear layers that become one, and the number of its outputs.
+type stacked struct {
+	name string
+	out  int
+}
+
+// stack is linear for layers of different sizes, with or without biases.
+func (l *loader) stack(dst *linear, in int, bias bool, layers ...stacked) {
 	type part struct {
 		t     checkpoint.Tensor
 		scale []float32
 	}
 	var parts []part
-	ints := true
-	for _, n := range names {
-		t, scale, ok := l.tensor(n+".weight", out, in)
-		dst.bias = append(dst.bias, l.floats(n+".bias", out)...)
+	rows, ints := 0, true
+	for _, y := range layers {
+		t, scale, ok := l.tensor(y.name+".weight", y.out, in)
+		if bias {
+			dst.bias = append(dst.bias, l.floats(y.name+".bias", y.out)...)
+		}
 		if !ok {
 			return
 		}
 		parts = append(parts, part{t, scale})
+		rows += y.out
 		ints = ints && scale != nil
 	}
-	rows := len(parts) * out
 	dst.n, dst.k = rows, in
 	dst.pack = func() *kernel.Packed {
 		if ints {
@@ -165,11 +200,12 @@ func (l *loader) linear(dst *linear, in, out int, names ...string) {
 			return kernel.PackInt8(w, scale, rows, in)
 		}
 		w := make([]float32, rows*in)
-		for i, p := range parts {
-			v := p.t.Float32s(w[i*out*in : i*out*in : (i+1)*out*in])
-			copy(w[i*out*in:], v)
+		at := 0
+		for _, p := range parts {
+			v := p.t.Float32s(w[at : at+p.t.Len()])
+			at += len(v)
 			for r, s := range p.scale {
-				row := w[(i*out+r)*in : (i*out+r+1)*in]
+				row := v[r*in : (r+1)*in]
 				for j := range row {
 					row[j] *= s
 				}

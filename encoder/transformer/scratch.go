@@ -11,6 +11,8 @@ import (
 type scratch struct {
 	qkv, ctx, ffn []float32
 	scores        []float32
+	normed        []float32
+	relative      []relative
 	bias          []float32
 	keys, values  *kernel.Packed
 }

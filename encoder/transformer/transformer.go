@@ -82,6 +82,16 @@ func (b *Batch) check(s Shape) error {
 	return nil
 }
 
+// noTypes refuses token types for models that have none.
+func (b *Batch) noTypes() error {
+	for i, t := range b.Types {
+		if t != 0 {
+			return batchError("token %d has type %d, the model has no types", i, t)
+		}
+	}
+	return nil
+}
+
 func batchError(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, ErrBatch)...)
 }
