@@ -35,6 +35,26 @@ var active = chooseISA(os.Getenv(EnvSIMD))
 // ISA names the selected instruction set: "avx512", "avx2" or "generic".
 func ISA() string { return impls[active].Name }
 
+// ISAs names the instruction sets that this machine has, the slowest first.
+func ISAs() []string {
+	var names []string
+	for _, im := range impls {
+		if im.Available {
+			names = append(names, im.Name)
+		}
+	}
+	return names
+}
+
+// WithISA runs f with another of the ISAs selected; an unknown name selects the best one. Nothing else may use the
+// package meanwhile: it is for benchmarks.
+func WithISA(name string, f func()) {
+	before := active
+	active = chooseISA(name)
+	defer func() { active = before }()
+	f()
+}
+
 // chooseISA returns the best available level, or the best available one not above the one named.
 func chooseISA(name string) isa {
 	limit := isaAVX512

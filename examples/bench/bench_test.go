@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/kernel"
+	"github.com/golbert/golbert/internal/npy"
+)
+
+// lines runs the program and parses what it prints.
+func lines(t *testing.T, args ...string) []map[string]any {
+	t.Helper()
+	var out, log bytes.Buffer
+	require.NoError(t, run(t.Context(), append(args, "-json"), &out, &log), log.String())
+	var all []map[string]any
+	for line := range strings.Lines(out.String()) {
+		var m map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &m), line)
+		all = append(all, m)
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+var small = []string{"-docs", "300", "-doclen", "16", "-dim", "32", "-nq", "20"}
+
+func with(args ...string) []string { return append(args, small...) }
+
+func TestSearch(t *testing.T) {
+	svg := filepath.Join(t.TempDir(), "curve.svg")
+	peers := filepath.Join(t.TempDir(), "peers.jsonl")
+	require.NoError(t, os.WriteFile(peers, []byte("loading\n"+`{"bench":"search","peer":"a <b>","nbits":4,"threads":1,"p50":30.5,"recall10":0.83}`+"\n"+
+		`{"bench":"build","peer":"a <b>","p50":1,"recall10":0.1}`+"\n"), 0o600))
+	got := lines(t, with("-case", "search", "-points", "2:64,auto,exhaustive", "-svg", svg, "-peers", peers)...)
+	require.Len(t, got, 3)
+	for _, m := range got {
+		for _, key := range []string{"p50", "p95", "p99", "cpu_ms", "recall10", "recall100", "success10", "mrr10", "rss_mb", "nprobe", "nfull", "topk", "nq"} {
+			require.Contains(t, m, key)
+		}
+		require.Equal(t, "golbert", m["peer"])
+	}
+	require.Greater(t, got[2]["recall10"], .9, "4 bits, exhaustive")
+	require.Greater(t, got[2]["success10"], .9, "queries are made of documents")
+	b, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "a &lt;b&gt;, 4 bits, 1 threads")
+	require.Contains(t, string(b), "golbert, 4 bits, 1 threads")
+	for d := xml.NewDecoder(bytes.NewReader(b)); ; {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+	}
+}
+
+func TestBuildAndOpen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "index")
+	b := lines(t, with("-case", "build", "-bits", "2", "-index", dir)...)[0]
+	require.EqualValues(t, 300, b["docs"])
+	require.Greater(t, b["bytes_per_token"], 8.)
+	require.Greater(t, b["per_token"].(map[string]any)["residuals"], 7.9)
+
+	got := lines(t, with("-case", "open", "-bits", "2", "-index", dir)...)
+	require.Equal(t, true, got[0]["fresh_process"])
+	require.Greater(t, got[0]["first_query_ms"], 0.)
+	var ops []string
+	for _, m := range got[1:] {
+		ops = append(ops, m["op"].(string))
+		require.Greater(t, m["p50"], 0.)
+	}
+	require.Equal(t, []string{"add1000", "add1", "delete1", "add50", "delete1000"}, ops)
+
+	q := lines(t, with("-case", "batch", "-bits", "2", "-index", dir, "-points", "auto", "-threads", "2")...)
+	require.Greater(t, q[0]["qps"], 0.)
+
+	var out bytes.Buffer
+	err := run(t.Context(), with("-case", "search", "-bits", "4", "-index", dir), &out, &out)
+	require.ErrorContains(t, err, "2 bits", "an index of something else")
+	require.ErrorContains(t, run(t.Context(), with("-case", "build", "-index", dir), &out, &out), "exists")
+}
+
+func TestScale(t *testing.T) {
+	got := lines(t, "-case", "scale", "-sizes", "200,400", "-doclen", "12", "-dim", "32", "-nq", "10", "-points", "4:64,exhaustive", "-recall", ".5")
+	require.Len(t, got, 6)
+	require.Equal(t, "scale", got[5]["bench"])
+	require.Equal(t, true, got[5]["reached"])
+	require.Contains(t, got[5], "growth_exponent")
+	require.EqualValues(t, 400, got[5]["docs"])
+}
+
+func TestKernels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures every instruction set")
+	}
+	got := lines(t, "-case", "kernels", "-dim", "16")
+	seen := map[string]bool{}
+	for _, m := range got {
+		seen[m["isa"].(string)] = true
+		if m["kernel"] == "maxsim_f32" {
+			require.Greater(t, m["peak_fraction"], 0.)
+		}
+	}
+	require.Len(t, seen, len(kernel.ISAs()))
+}
+
+// A workload on disk is read as it was written, and its exact order is the one that is computed.
+func TestReadWorkload(t *testing.T) {
+	dir := t.TempDir()
+	s := newSynthetic(50, 10, 16, 5, 3)
+	writeWorkload(t, dir, s)
+	w, err := readWorkload(dir, 16)
+	require.NoError(t, err)
+	defer w.close()
+	require.Equal(t, s.workload().tokens, w.tokens)
+	require.Equal(t, s.rels, w.rels)
+	for i := range w.docs {
+		want, _ := s.doc(i, nil)
+		got, err := w.doc(i, nil)
+		require.NoError(t, err)
+		require.Equal(t, want.Rows, got.Rows)
+		require.InDeltaSlice(t, want.Data, got.Data, 1e-3)
+	}
+	b := &bench{threads: 2, log: io.Discard, out: &printer{w: io.Discard}}
+	require.NoError(t, b.exact(t.Context(), w, []int{0, 4}))
+	require.Len(t, w.truth[4], 50)
+	require.Contains(t, w.truth[4][:3], 49)
+	require.Nil(t, w.truth[1])
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "d16", "truth_ids.i32.npy"), npy.Append(nil, []int32{9, 8, 7, 6, 50}, 5, 1), 0o600))
+	_, err = readWorkload(dir, 16)
+	require.ErrorContains(t, err, "no document 50")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "qrels.tsv"), []byte("0\t1\t1\n9\t1\t1\n"), 0o600))
+	_, err = readWorkload(dir, 16)
+	require.ErrorContains(t, err, "line 2")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "doclens.i32.npy"), npy.Append(nil, []int32{3, 4}, 2), 0o600))
+	require.NoError(t, os.Remove(filepath.Join(dir, "qrels.tsv")))
+	require.NoError(t, os.Remove(filepath.Join(dir, "d16", "truth_ids.i32.npy")))
+	_, err = readWorkload(dir, 16)
+	require.ErrorContains(t, err, "counts 7 tokens")
+}
+
+func writeWorkload(t *testing.T, dir string, s *synthetic) {
+	t.Helper()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "d16"), 0o700))
+	write := func(name string, b []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+	}
+	half := func(b []byte, v []float32) []byte {
+		h := make([]uint16, len(v))
+		kernel.F32ToF16(h, v)
+		for _, x := range h {
+			b = binary.LittleEndian.AppendUint16(b, x)
+		}
+		return b
+	}
+	var lens []int32
+	var docs, queries []byte
+	rows := 0
+	for i := range s.docs {
+		m, _ := s.doc(i, nil)
+		lens = append(lens, int32(m.Rows))
+		rows += m.Rows
+		docs = half(docs, m.Data)
+	}
+	rels := ""
+	for i, q := range s.queries {
+		queries = half(queries, q.Data)
+		for d := range s.rels[i] {
+			rels += fmt.Sprintf("%d\t%d\t1\n", i, d)
+		}
+	}
+	write("doclens.i32.npy", npy.Append(nil, lens, len(lens)))
+	write("d16/docs.f16.npy", append(npy.Header(npy.Float16, rows, 16), docs...))
+	write("d16/queries.f16.npy", append(npy.Header(npy.Float16, len(s.queries), 32, 16), queries...))
+	write("qrels.tsv", []byte(rels))
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"-case", "x"}, {}, {"-case", "search", "-points", "1"}, {"-case", "search", "-nq", "0"}, {"-case", "scale", "-sizes", "many"},
+		{"-case", "build", "-data", t.TempDir()}, {"-case", "plot", "-svg", filepath.Join(t.TempDir(), "x.svg")}, {"-case", "plot", "-peers", "no-such-file"}, {"-case", "plot", "extra"},
+	} {
+		var out bytes.Buffer
+		require.Error(t, run(t.Context(), args, &out, &out), args)
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// The shapes: a query of 32 tokens, documents of 300, as in the comparison with other libraries' kernels.
+const (
+	queryRows = 32
+	docRows   = 300
+)
+
+// aKernel is one row of the table. Work is what one call does: floating-point or integer operations, a multiplication
+// and an addition counting two, or the bytes that it reads where that is what bounds it.
+type aKernel struct {
+	name  string
+	work  float64
+	bytes bool
+	docs  int    // documents per call, when that says something
+	peak  string // which ceiling it is measured against
+	call  func()
+}
+
+// runKernels measures every kernel with every instruction set that this machine has, on one thread. Rates are those of
+// the best of many short runs, as is the peak, so that other work on the machine does not count.
+func runKernels(ctx context.Context, b *bench) error {
+	const span = 150 * time.Millisecond
+	table := b.kernels()
+	sets := kernel.ISAs()
+	bar := b.bar("kernels", len(sets)*len(table))
+	defer bar.End()
+	for i, set := range sets {
+		var err error
+		kernel.WithISA(set, func() {
+			peak := kernel.MeasurePeak(span)
+			for j, k := range table {
+				if err = ctx.Err(); err != nil {
+					return
+				}
+				best, median := rate(k.call, span)
+				r := record{}.add("bench", "kernel", "peer", "golbert", "kernel", k.name, "isa", set, "threads", 1, "dim", b.dim)
+				if k.docs > 0 {
+					r = r.add("docs", k.docs, "docs_per_s", round(float64(k.docs)/median, 0))
+				}
+				if k.bytes {
+					r = r.add("gbytes_per_s", round(k.work/best/1e9, 2), "gbytes_per_s_median", round(k.work/median/1e9, 2))
+				} else {
+					r = r.add("gflops", round(k.work/best/1e9, 2), "gflops_median", round(k.work/median/1e9, 2), "peak_gflops", round(peak, 1),
+						"peak_fraction", round(k.work/best/1e9/peak, 3))
+				}
+				if err = b.out.print(r.add("us", round(median*1e6, 2))); err != nil {
+					return
+				}
+				bar.Set(i*len(table) + j + 1)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rate gives the seconds of a call: the best and the median of runs of at least 100 microseconds.
+func rate(call func(), span time.Duration) (best, median float64) {
+	n := 1
+	for {
+		t := time.Now()
+		for range n {
+			call()
+		}
+		if time.Since(t) > 100*time.Microsecond {
+			break
+		}
+		n *= 2
+	}
+	var runs []float64
+	for start := time.Now(); len(runs) < 5 || time.Since(start) < span; {
+		t := time.Now()
+		for range n {
+			call()
+		}
+		runs = append(runs, time.Since(t).Seconds()/float64(n))
+	}
+	slices.Sort(runs)
+	return runs[0], runs[len(runs)/2]
+}
+
+func (b *bench) kernels() []aKernel {
+	const many = 1000
+	r := rand.New(rand.NewPCG(1, 2))
+	dim := b.dim
+	q := units(r, queryRows, dim)
+	docs := units(r, many*docRows, dim)
+	query := kernel.NewQuery(q, queryRows, dim)
+	one := float64(2 * queryRows * docRows * dim)
+	each := func(f func(doc []float32)) func() {
+		return func() {
+			for d := range many {
+				f(docs[d*docRows*dim : (d+1)*docRows*dim])
+			}
+		}
+	}
+	out := []aKernel{
+		{name: "maxsim_f32", work: one, docs: 1, call: func() { query.MaxSim(docs, docRows) }},
+		{name: "maxsim_f32_stream", work: many * one, docs: many, call: each(func(doc []float32) { query.MaxSim(doc, docRows) })},
+	}
+
+	// Assignment: 1,024 vectors against 256 centroids, and the product alone.
+	const points, cents = 1024, 256
+	packed := kernel.Pack(docs, cents, dim)
+	x := units(r, points, dim)
+	idx, score, c := make([]uint32, points), make([]float32, points), make([]float32, points*cents)
+	out = append(out,
+		aKernel{name: "gemm_f32", work: 2 * points * cents * float64(dim), call: func() { packed.Gemm(c, cents, x, dim, points, nil) }},
+		aKernel{name: "argmax_f32", work: 2 * points * cents * float64(dim), call: func() { packed.ArgMax(idx, score, x, dim, points) }},
+	)
+
+	// The compressed domain.
+	const book = 16384
+	codes, norms := make([]uint32, docRows), make([]float32, docRows)
+	for i := range codes {
+		codes[i], norms[i] = uint32(r.IntN(book)), 1
+	}
+	base := make([]float32, book*queryRows)
+	table := make([]uint8, book*queryRows)
+	for i := range base {
+		base[i], table[i] = r.Float32(), uint8(r.Uint32())
+	}
+	for _, bits := range []int{1, 2, 4, 8} {
+		if dim*bits%8 != 0 {
+			continue
+		}
+		weights := make([]float32, 1<<bits)
+		for i := range weights {
+			weights[i] = float32(i) - float32(len(weights)-1)/2
+		}
+		levels := kernel.NewLevels(weights, bits, dim)
+		rows := make([]byte, docRows*levels.RowBytes())
+		for i := range rows {
+			rows[i] = byte(r.Uint32())
+		}
+		rq := kernel.NewResidualQuery(levels, q, queryRows)
+		out = append(out, aKernel{name: "maxsim_" + string(rune('0'+bits)) + "bit", work: one, docs: 1, call: func() { rq.MaxSim(base, codes, rows, norms) }})
+	}
+	half := make([]uint16, docRows*dim)
+	kernel.F32ToF16(half, docs[:len(half)])
+	wide := make([]float32, len(half))
+	return append(out,
+		aKernel{name: "interact_u8", work: docRows * queryRows, bytes: true, docs: 1, call: func() { kernel.InteractU8(table, queryRows, codes) }},
+		aKernel{name: "f16_to_f32", work: float64(2 * len(half)), bytes: true, call: func() { kernel.F16ToF32(wide, half) }},
+		aKernel{name: "f32_to_f16", work: float64(4 * len(half)), bytes: true, call: func() { kernel.F32ToF16(half, wide) }},
+	)
+}

@@ -1,0 +1,158 @@
+// Bench measures golbert, one command per comparison, and prints lines that lie beside those of other engines:
+//
+//	go run ./examples/bench -case kernels
+//	go run ./examples/bench -case search -data DIR -threads 1 -bits 4 -json -peers peers.jsonl -svg curve.svg
+//	go run ./examples/bench -case build|batch|open -data DIR -bits 2 -json
+//	go run ./examples/bench -case scale -sizes 10000,100000,1000000
+//
+// DIR holds token vectors: d<dim>/docs.f16.npy (tokens, dim), doclens.i32.npy (documents), d<dim>/queries.f16.npy
+// (queries, rows, dim) and, if there, qrels.tsv (query, document, relevance) and d<dim>/truth_ids.i32.npy (queries,
+// n), the exact order. Without -data a small synthetic workload is made, so that everything runs anywhere in a
+// minute. With -index the index is kept (and used again when it is there); the cases open and search then measure a
+// process that has done nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// bench is one run: the flags and where output goes.
+type bench struct {
+	data    string
+	dim     int
+	threads int
+	bits    int
+	index   string
+	points  string
+	topk    int
+	queries int
+	docs    int
+	doclen  int
+	sizes   string
+	recall  float64
+	seed    uint64
+	out     *printer
+	log     io.Writer
+}
+
+// cases are the comparisons by name. A file that adds one registers it here.
+var cases = map[string]func(context.Context, *bench) error{
+	"kernels": runKernels,
+	"build":   runBuild,
+	"search":  runSearch,
+	"batch":   runBatch,
+	"open":    runOpen,
+	"scale":   runScale,
+	"plot":    func(context.Context, *bench) error { return nil },
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	names := strings.Join(slices.Sorted(maps.Keys(cases)), "|")
+	fl := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fl.SetOutput(stderr)
+	b := &bench{out: &printer{w: stdout}, log: stderr}
+	name := fl.String("case", "", names)
+	fl.StringVar(&b.data, "data", "", "`folder` of token vectors; none: a small synthetic workload")
+	fl.IntVar(&b.dim, "dim", 128, "dimension: the sub-folder d<dim> of -data")
+	fl.IntVar(&b.threads, "threads", 1, "threads to use")
+	fl.IntVar(&b.bits, "bits", 4, "bits per dimension: 1, 2, 4, 8 or 16")
+	fl.StringVar(&b.index, "index", "", "`folder` of the index, made when it is not there; none: a temporary one")
+	fl.StringVar(&b.points, "points", defaultPoints, "knob settings: nprobe:ndocs, auto, exhaustive")
+	fl.IntVar(&b.topk, "topk", 100, "hits per query")
+	fl.IntVar(&b.queries, "nq", 300, "queries, evenly spaced among those that there are")
+	fl.IntVar(&b.docs, "docs", 5000, "documents of the synthetic workload")
+	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")
+	fl.StringVar(&b.sizes, "sizes", "10000,100000", "documents, for scale")
+	fl.Float64Var(&b.recall, "recall", .95, "recall@10 against the exact top 10 at which scale compares latencies")
+	fl.Uint64Var(&b.seed, "seed", 1, "of the synthetic workload")
+	fl.BoolVar(&b.out.json, "json", false, "print JSON lines")
+	var peers files
+	fl.Var(&peers, "peers", "JSON lines of other engines for -svg; may be given several times, and patterns are expanded")
+	svg := fl.String("svg", "", "write a plot of latency against recall@10 of the search lines to this `file`")
+	if err := fl.Parse(args); err != nil {
+		return err
+	}
+	f, ok := cases[*name]
+	if !ok {
+		return fmt.Errorf("-case %q: want %s", *name, names)
+	}
+	if err := b.check(); err != nil {
+		return err
+	}
+	for _, p := range fl.Args() { // -peers a.jsonl b.jsonl
+		if len(peers) == 0 {
+			return fmt.Errorf("unexpected argument %q", p)
+		}
+		if err := peers.Set(p); err != nil {
+			return err
+		}
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.threads))
+	if err := f(ctx, b); err != nil {
+		return err
+	}
+	if *svg == "" {
+		return nil
+	}
+	return plot(*svg, b.out.lines, peers)
+}
+
+// check reports all flags that are out of range.
+func (b *bench) check() error {
+	var errs []error
+	for _, c := range []struct {
+		name string
+		v    int
+		least,
+		most int
+	}{
+		{"dim", b.dim, 1, 1 << 16}, {"threads", b.threads, 1, 1024}, {"topk", b.topk, 1, 1 << 20}, {"nq", b.queries, 1, 1 << 20},
+		{"docs", b.docs, 1, 1 << 28}, {"doclen", b.doclen, 2, 1 << 12},
+	} {
+		if c.v < c.least || c.v > c.most {
+			errs = append(errs, fmt.Errorf("-%s %d: want %d to %d", c.name, c.v, c.least, c.most))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// files is a flag of file names.
+type files []string
+
+func (f *files) String() string { return strings.Join(*f, " ") }
+
+func (f *files) Set(s string) error {
+	m, err := filepath.Glob(s)
+	if err != nil {
+		return err
+	}
+	if len(m) == 0 {
+		return fmt.Errorf("%s: no such file", s)
+	}
+	*f = append(*f, m...)
+	return nil
+}
