@@ -71,11 +71,11 @@ func check(ctx context.Context, fsys vfs.FS, dir string) (_ *Report, err error) 
 
 // checkPieces examines the files of an index one by one when it does not open as a whole.
 func checkPieces(ctx context.Context, fsys vfs.FS, dir string, first error) (*Report, error) {
-	names, err := fsys.List(dir)
+	gen, err := findNewest(fsys, dir)
 	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+		return nil, err
 	}
-	r := &Report{Generation: newestManifest(names), Files: 1}
+	r := &Report{Generation: gen, Files: 1}
 	name := manifestName(r.Generation)
 	b, err := fsys.ReadFile(filepath.Join(dir, name), maxManifestBytes)
 	if err != nil {

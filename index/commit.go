@@ -36,9 +36,9 @@ type commit struct {
 
 	files     []string // data files that were begun
 	pend      []pending
-	begun     bool // the manifest's temporary file may be there
-	published bool // the manifest may have its final name
-	done      bool
+	begun     bool       // the manifest's temporary file may be there
+	published bool       // the manifest may have its final name
+	done      bool       // made, or undone
 	fresh     []*segFile // opened by this commit
 	numbers   []uint64   // of the segments begun
 
@@ -331,6 +331,9 @@ func (c *commit) commit(ctx context.Context) (_ *state, err error) {
 		return nil, err
 	}
 	c.published = true
+	if err := c.ix.held(); err != nil {
+		return nil, err // and what is here of this commit is not to be touched: it may be the other's
+	}
 	if err := c.ix.fs.Rename(c.path(name+tmpSuffix), c.path(name)); err != nil {
 		return nil, fmt.Errorf("index: %s: %w", name, err)
 	}
@@ -398,11 +401,13 @@ func (c *commit) removeLater(f *segFile, name string) {
 	f.drop.Store(&drop)
 }
 
-// abort undoes what can be undone of a commit that was not made. It does nothing after one that was.
+// abort undoes what can be undone of a commit that was not made. It does nothing after one that was, nor a
+// second time.
 func (c *commit) abort() {
 	if c.done {
 		return
 	}
+	c.done = true
 	c.closeOpen()
 	for _, f := range c.fresh {
 		f.unref()

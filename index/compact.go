@@ -177,7 +177,11 @@ func (c *compaction) run(plan func(*compaction) error) (err error) {
 	if err := c.ix.takeTurn(c.ctx); err != nil {
 		return err
 	}
-	defer func() { c.ix.turn <- struct{}{} }()
+	defer func() {
+		// Undone before the turn goes to the next writer, whose files have the names of this commit's.
+		c.c.abort()
+		c.ix.turn <- struct{}{}
+	}()
 	cur, err := c.ix.current()
 	if err != nil {
 		return err

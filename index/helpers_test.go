@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"math"
 	"math/rand/v2"
@@ -362,7 +361,7 @@ func (h *hookFS) Mkdir(path string) error {
 
 func (h *hookFS) SyncDir(dir string) error { return h.hook("syncdir", dir) }
 
-func (h *hookFS) Lock(path, info string) (io.Closer, error) {
+func (h *hookFS) Lock(path, info string) (vfs.Lock, error) {
 	if err := h.hook("lock", path); err != nil {
 		return nil, err
 	}

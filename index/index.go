@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,7 +33,7 @@ type Index struct {
 	// lockMu is apart from mu, and taken after it where both are, because removing files takes time, in which
 	// readers must not wait.
 	lockMu sync.Mutex
-	lock   io.Closer // nil when read-only, or given back
+	lock   vfs.Lock // nil when read-only, or given back
 }
 
 // Create makes a new index in a directory that is absent or empty (else ErrExists) and opens it for
@@ -146,15 +145,15 @@ func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error)
 	if opts.fs == nil {
 		opts.fs = vfs.OS{}
 	}
-	var lock io.Closer
+	var lock vfs.Lock
 	if !opts.ReadOnly {
 		// No lock file where there is no index.
-		names, lerr := opts.fs.List(dir)
-		if errors.Is(lerr, fs.ErrNotExist) || lerr == nil && newestManifest(names) == 0 {
-			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
+		gen, ferr := findNewest(opts.fs, dir)
+		if ferr != nil {
+			return nil, ferr
 		}
-		if lerr != nil {
-			return nil, fmt.Errorf("index: %w", lerr)
+		if gen == 0 {
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
 		}
 		if lock, err = takeLock(opts.fs, dir); err != nil {
 			return nil, err
@@ -207,7 +206,7 @@ func newIndex(fsys vfs.FS, dir string, o *Options) *Index {
 }
 
 // takeLock takes the directory's writer lock.
-func takeLock(fsys vfs.FS, dir string) (io.Closer, error) {
+func takeLock(fsys vfs.FS, dir string) (vfs.Lock, error) {
 	host, _ := os.Hostname()
 	l, err := fsys.Lock(filepath.Join(dir, lockName), fmt.Sprintf("process %d on %s (%s)", os.Getpid(), host, filepath.Base(os.Args[0])))
 	var held *vfs.LockedError
@@ -392,11 +391,24 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
+// held makes sure that no other writer can be at work. Whoever removes the lock file lets others take the lock.
+func (ix *Index) held() error {
+	ix.lockMu.Lock()
+	defer ix.lockMu.Unlock()
+	if ix.lock == nil {
+		return ErrClosed
+	}
+	if err := ix.lock.Held(); err != nil {
+		return fmt.Errorf("index: somebody has removed the lock file, so there may be another writer: %w", err)
+	}
+	return nil
+}
+
 // removeOwned removes files, if this process still has the lock.
 func (ix *Index) removeOwned(names ...string) {
 	ix.lockMu.Lock()
 	defer ix.lockMu.Unlock()
-	if ix.lock == nil {
+	if ix.lock == nil || len(names) == 0 || ix.lock.Held() != nil {
 		return
 	}
 	for _, n := range names {

@@ -132,7 +132,10 @@ func repair(ctx context.Context, fsys vfs.FS, dir, dst string) (_ *RepairReport,
 
 // manifest reads the newest manifest, or makes one up from the files that are there.
 func (r *RepairReport) manifest(fsys vfs.FS, dir string, names []string) (*manifest, error) {
-	gen := newestManifest(names)
+	gen, err := findNewest(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
 	var lost error
 	if gen > 0 {
 		name := manifestName(gen)

@@ -56,6 +56,28 @@ func newestManifest(names []string) uint64 {
 	return gen
 }
 
+// findNewest lists a directory and gives the highest generation in it, 0 when there is none. Listing is not atomic:
+// while a writer puts one manifest in the place of another, a listing may have neither. So where there are other
+// files of an index it is done again.
+func findNewest(fsys vfs.FS, dir string) (gen uint64, err error) {
+	for range 50 {
+		names, err := fsys.List(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("index: %w", err)
+		}
+		if gen = newestManifest(names); gen > 0 {
+			break
+		}
+		if !slices.ContainsFunc(names, func(n string) bool { k, _ := classify(n); return k != kindForeign }) {
+			break
+		}
+	}
+	return gen, nil
+}
+
 // loadNewest opens the newest commit in a directory. A writer may replace it meanwhile and remove its
 // files; then the next newest is tried. What base, if not nil, has open already is not opened again.
 func loadNewest(ctx context.Context, fsys vfs.FS, dir string, base *state) (*state, error) {
@@ -64,14 +86,10 @@ func loadNewest(ctx context.Context, fsys vfs.FS, dir string, base *state) (*sta
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		names, err := fsys.List(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrNotFound)
-		}
+		gen, err := findNewest(fsys, dir)
 		if err != nil {
-			return nil, fmt.Errorf("index: %w", err)
+			return nil, err
 		}
-		gen := newestManifest(names)
 		if gen == 0 {
 			if failed != nil {
 				return nil, failed

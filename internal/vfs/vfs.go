@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -50,7 +51,15 @@ type FS interface {
 	SyncDir(dir string) error
 	// Lock takes the exclusive lock of a lock file without waiting, writes info into it, and holds it until
 	// Close. When it is taken the error is a *LockedError.
-	Lock(path, info string) (io.Closer, error)
+	Lock(path, info string) (Lock, error)
+}
+
+// Lock is a lock that is held.
+type Lock interface {
+	io.Closer
+	// Held gives an error when the file at the lock's path is not the one that is locked, because somebody has
+	// removed it: then others can take the lock, too.
+	Held() error
 }
 
 // File is a file being written.
@@ -158,8 +167,23 @@ type lock struct{ f *flock.Flock }
 
 func (l lock) Close() error { return l.f.Unlock() }
 
+func (l lock) Held() error {
+	held, err := l.f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(l.f.Path())
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(held, there) {
+		return &fs.PathError{Op: "lock", Path: l.f.Path(), Err: errors.New("it is another file now")}
+	}
+	return nil
+}
+
 // Lock implements FS with flock(2) or LockFileEx. The lock goes away with the process, however it ends.
-func (OS) Lock(path, info string) (io.Closer, error) {
+func (OS) Lock(path, info string) (Lock, error) {
 	// The lock file is opened read-write so that every system grants an exclusive lock on it.
 	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
 	ok, err := f.TryLock()
@@ -169,14 +193,27 @@ func (OS) Lock(path, info string) (io.Closer, error) {
 	if !ok {
 		// What the holder wrote is a help to people and nothing depends on it.
 		held := new(LockedError)
-		if b, err := (OS{}).ReadFile(path, 4096); err == nil {
+		for range 10 {
+			b, err := (OS{}).ReadFile(path, 4096)
+			if err != nil {
+				break
+			}
 			held.Holder = strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " ")
+			if held.Holder != "" {
+				break
+			}
+			time.Sleep(2 * time.Millisecond) // it has the lock, and has not written yet
 		}
 		return nil, held
+	}
+	l := lock{f}
+	if err := l.Held(); err != nil { // removed between opening and locking it
+		_ = f.Unlock()
+		return nil, fmt.Errorf("lock %s: %w", filepath.Base(path), err)
 	}
 	if w, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0); err == nil {
 		_, _ = io.WriteString(w, info+"\n")
 		_ = w.Close()
 	}
-	return lock{f}, nil
+	return l, nil
 }

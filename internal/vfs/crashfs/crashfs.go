@@ -525,8 +525,19 @@ func (f *FS) SyncDir(dir string) error {
 }
 
 type lock struct {
-	f *FS
-	n *node
+	f    *FS
+	n    *node
+	path string
+}
+
+// Held implements vfs.Lock.
+func (l *lock) Held() error {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	if n, err := l.f.regular(l.path); err != nil || n != l.n {
+		return &fs.PathError{Op: string(Lock), Path: l.path, Err: errors.New("it is not this file")}
+	}
+	return nil
 }
 
 // Close gives the lock back.
@@ -538,7 +549,7 @@ func (l *lock) Close() error {
 }
 
 // Lock implements vfs.FS. What it writes into the file is not simulated, for nothing depends on it.
-func (f *FS) Lock(path, info string) (io.Closer, error) {
+func (f *FS) Lock(path, info string) (vfs.Lock, error) {
 	var l *lock
 	var held *vfs.LockedError
 	err := f.call(Lock, path, func() error {
@@ -556,7 +567,7 @@ func (f *FS) Lock(path, info string) (io.Closer, error) {
 			return nil
 		}
 		n.locked = info
-		l = &lock{f, n}
+		l = &lock{f, n, path}
 		return nil
 	})
 	if held != nil {
