@@ -1,10 +1,10 @@
 // Package kernel holds the numeric kernels of golbert: late-interaction scoring, matrix products with packed
-// weights, and the element-wise functions of a transformer. Every kernel has a pure-Go reference and, on
-// amd64, generated AVX2 and AVX-512 assembly (see _asm); the build tag noasm leaves the assembly out.
+// weights, and the element-wise functions of a transformer. Every kernel has a pure-Go reference and generated
+// assembly (see _asm): AVX2 and AVX-512 on amd64, NEON on arm64. The build tag noasm leaves the assembly out.
 //
 // # Dispatch
 //
-// ISA names the instruction set in use: "avx512" (AVX-512 F, BW, DQ and VL), "avx2" (AVX2, FMA and F16C) or
+// ISA names the instruction set in use: "avx512" (AVX-512 F, BW, DQ and VL), "avx2" (AVX2, FMA and F16C), "neon" or
 // "generic". The best one that the processor and the operating system support is chosen when the program
 // starts. The environment variable GOLBERT_SIMD overrides it with one of these names; a set that is not
 // available falls back to the best available one below it, and an unknown value is ignored.
@@ -14,9 +14,9 @@
 // Results are deterministic: on one machine and one ISA the same input gives the same bits, whatever the
 // number of goroutines and wherever the buffers lie. Every element of a matrix product and every inner product
 // inside MaxSim is one chain of fused multiply-adds in ascending order of the inner dimension, so AVX2 and AVX-512
-// agree in every bit there; the generic code may round the product as well, and differs from them by at most
-// dim * 2^-23 * sum_k |a_k*b_k|. Dot, Normalize, LayerNorm and Softmax sum in an order that depends on the ISA; the
-// same bound holds.
+// agree in every bit there (NEON fuses in the same order); the generic code may round the product as well, and differs
+// from them by at most dim * 2^-23 * sum_k |a_k*b_k|. Dot, Normalize, LayerNorm and Softmax sum in an order that depends
+// on the ISA; the same bound holds.
 //
 // Compressed-domain scores (ResidualQuery) are exact integers followed by unfused float32 steps: the same bits on every
 // machine. F16 conversions and InteractU8 agree everywhere, too.
@@ -37,8 +37,8 @@
 //
 // # Design
 //
-// All products share one register tile: 12 rows by 2 registers of 16 lanes (AVX-512) or 6 by 2 of 8 (AVX2). The matrix
-// that is used again and again (weights, centroids, a query's tokens) lies in the lanes, packed in panels; rows of the
-// other one (activations, points, a document's tokens) are read as they are, as broadcast scalars. Epilogues work
-// on the accumulators: bias, scale, residual connection, running maxima, running arg maxima.
+// All products share one register tile: 12 rows by 2 registers of 16 lanes (AVX-512), 6 by 2 of 8 (AVX2), 4 by 4 of 4
+// (NEON). The matrix that is used again and again (weights, centroids, a query's tokens) lies in the lanes, packed in
+// panels; rows of the other one (activations, points, a document's tokens) are read as they are, as broadcast scalars.
+// Epilogues work on the accumulators: bias, scale, residual connection, running maxima, running arg maxima.
 package kernel

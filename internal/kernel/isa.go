@@ -9,6 +9,7 @@ const (
 	isaGeneric isa = iota
 	isaAVX2        // AVX2, FMA, F16C
 	isaAVX512      // AVX-512 F, BW, DQ, VL on top of AVX2
+	isaNEON        // the vectors of arm64, of 128 bits
 )
 
 // EnvSIMD is the environment variable that overrides the choice of instruction set; see the package comment.
@@ -27,12 +28,13 @@ var impls = []impl{
 	{"generic", isaGeneric, true},
 	{"avx2", isaAVX2, hasAVX2()},
 	{"avx512", isaAVX512, hasAVX512()},
+	{"neon", isaNEON, hasNEON()},
 }
 
 // active is the level that the exported functions use.
 var active = chooseISA(os.Getenv(EnvSIMD))
 
-// ISA names the selected instruction set: "avx512", "avx2" or "generic".
+// ISA names the selected instruction set: "avx512", "avx2", "neon" or "generic".
 func ISA() string { return impls[active].Name }
 
 // ISAs names the instruction sets that this machine has, the slowest first.
@@ -57,7 +59,7 @@ func WithISA(name string, f func()) {
 
 // chooseISA returns the best available level, or the best available one not above the one named.
 func chooseISA(name string) isa {
-	limit := isaAVX512
+	limit := impls[len(impls)-1].ISA
 	for _, im := range impls {
 		if im.Name == name {
 			limit = im.ISA

@@ -14,3 +14,5 @@ func hasAVX512() bool {
 	return hasAVX2() && cpu.X86.HasBMI2 &&
 		cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 }
+
+func hasNEON() bool { return false }

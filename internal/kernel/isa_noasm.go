@@ -1,6 +1,7 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kernel
 
 func hasAVX2() bool   { return false }
 func hasAVX512() bool { return false }
+func hasNEON() bool   { return false }

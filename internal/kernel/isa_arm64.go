@@ -1,0 +1,15 @@
+//go:build arm64 && !noasm
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+func hasAVX2() bool   { return false }
+func hasAVX512() bool { return false }
+
+// hasNEON is true everywhere: the 64-bit architecture includes it.
+func hasNEON() bool { return true }
+
+// hasDot tells whether there are inner products of int8 (SDOT, an option of Armv8.2); without them compressed-domain
+// scoring runs the Go code.
+var hasDot = cpu.ARM64.HasASIMDDP
