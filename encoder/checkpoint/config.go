@@ -54,6 +54,15 @@ func ParseConfig(file string, b []byte) (Config, error) {
 		return Config{}, err
 	}
 	c := Config{ModelType: j.ModelType, Architectures: j.Architectures, NameOrPath: j.NameOrPath, Raw: append(json.RawMessage(nil), b...)}
+	if k := c.ModelType; k == "roberta" || k == "xlm-roberta" || k == "camembert" || k == "xmod" {
+		// What transformers' configuration classes assume.
+		c.VocabSize, c.HiddenSize, c.NumLayers, c.NumHeads, c.IntermediateSize = 30522, 768, 12, 12, 3072
+		c.HiddenAct, c.LayerNormEps, c.MaxPositions, c.TypeVocabSize = "gelu", 1e-12, 512, 2
+		c.PositionEmbeddingType, c.PadTokenID = "absolute", 1
+		if k == "roberta" {
+			c.VocabSize = 50265
+		}
+	}
 	if c.ModelType == "bert" { // what transformers' BertConfig assumes
 		c.VocabSize, c.HiddenSize, c.NumLayers, c.NumHeads, c.IntermediateSize = 30522, 768, 12, 12, 3072
 		c.HiddenAct, c.LayerNormEps, c.MaxPositions, c.TypeVocabSize = "gelu", 1e-12, 512, 2

@@ -9,23 +9,27 @@ import (
 // maxLayers keeps a hostile configuration from asking for memory; no known encoder has a tenth of it.
 const maxLayers = 1024
 
-// newBert loads BERT under the tensor names of transformers' BertModel.
-func newBert(c *checkpoint.Checkpoint, l *loader) (*bert, error) {
+// newBert loads BERT, RoBERTa, XLM-R and XMOD under the tensor names of transformers' models.
+func newBert(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	g := c.Config
+	kind := g.ModelType
+	roberta := kind != "bert"
 	switch {
 	case g.HiddenAct != "gelu":
-		return nil, fmt.Errorf("BERT with activation %q: %w", g.HiddenAct, ErrUnsupported)
+		return nil, fmt.Errorf("%s with activation %q: %w", kind, g.HiddenAct, ErrUnsupported)
 	case g.PositionEmbeddingType != "" && g.PositionEmbeddingType != "absolute":
-		return nil, fmt.Errorf("BERT with %q positions: %w", g.PositionEmbeddingType, ErrUnsupported)
+		return nil, fmt.Errorf("%s with %q positions: %w", kind, g.PositionEmbeddingType, ErrUnsupported)
 	case g.HiddenSize <= 0 || g.NumLayers <= 0 || g.NumHeads <= 0 || g.IntermediateSize <= 0 || g.VocabSize <= 0 || g.MaxPositions <= 0:
-		return nil, fmt.Errorf("BERT configuration without hidden size, layers, heads, intermediate size, vocabulary or positions: %w", ErrUnsupported)
+		return nil, fmt.Errorf("%s configuration without hidden size, layers, heads, intermediate size, vocabulary or positions: %w", kind, ErrUnsupported)
 	case g.NumLayers > maxLayers:
-		return nil, fmt.Errorf("BERT with %d layers, the most is %d: %w", g.NumLayers, maxLayers, ErrUnsupported)
+		return nil, fmt.Errorf("%s with %d layers, the most is %d: %w", kind, g.NumLayers, maxLayers, ErrUnsupported)
 	case g.HiddenSize%g.NumHeads != 0:
-		return nil, fmt.Errorf("BERT with hidden size %d and %d heads: %w", g.HiddenSize, g.NumHeads, ErrUnsupported)
+		return nil, fmt.Errorf("%s with hidden size %d and %d heads: %w", kind, g.HiddenSize, g.NumHeads, ErrUnsupported)
+	case roberta && (g.PadTokenID < 0 || g.PadTokenID+1 >= g.MaxPositions):
+		return nil, fmt.Errorf("%s with padding token %d and %d positions: %w", kind, g.PadTokenID, g.MaxPositions, ErrUnsupported)
 	}
-	m := &bert{shape: Shape{
-		Architecture: "bert",
+	m := &bert{padding: -1, shape: Shape{
+		Architecture: kind,
 		Layers:       g.NumLayers,
 		Hidden:       g.HiddenSize,
 		Heads:        g.NumHeads,
@@ -33,6 +37,10 @@ func newBert(c *checkpoint.Checkpoint, l *loader) (*bert, error) {
 		Vocab:        g.VocabSize,
 		MaxTokens:    g.MaxPositions,
 	}}
+	if roberta {
+		m.padding = g.PadTokenID
+		m.shape.MaxTokens -= m.padding + 1
+	}
 	// What transformers takes when config.json does not say.
 	types, eps := g.TypeVocabSize, g.LayerNormEps
 	if types == 0 {
@@ -57,9 +65,36 @@ func newBert(c *checkpoint.Checkpoint, l *loader) (*bert, error) {
 		l.linear(&b.down, g.IntermediateSize, h, p+"output.dense")
 		b.outNorm = l.norm(p+"output.LayerNorm", h, eps)
 	}
+	if kind == "xmod" {
+		if err := m.loadXMOD(&g, l, eps); err != nil {
+			return nil, err
+		}
+	}
 	if err := l.done(); err != nil {
 		return nil, err
 	}
 	m.shape.Parameters = l.params
+	if m.adapters != nil {
+		m.shape.Parameters += m.adapters.params
+		return &xmod{m}, nil
+	}
 	return m, nil
+}
+
+// loadXMOD reads what XMOD has beyond XLM-R.
+func (m *bert) loadXMOD(g *checkpoint.Config, l *loader, eps float64) error {
+	c, err := readXMOD(g)
+	if err != nil {
+		return err
+	}
+	m.adapters = l.adapters(&c, m.shape.Hidden, m.shape.Layers)
+	if c.OwnNorm {
+		for i := range m.layers {
+			m.layers[i].adapterNorm = l.norm(fmt.Sprintf("encoder.layer.%d.output.adapter_layer_norm", i), m.shape.Hidden, eps)
+		}
+	}
+	if m.preNorm = c.PreNorm; m.preNorm {
+		m.endNorm = l.norm("encoder.LayerNorm", m.shape.Hidden, eps)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,14 +16,16 @@ import (
 	"github.com/golbert/golbert/internal/testdata"
 )
 
-// The goldens of testdata/bert are a tiny random BERT with the hidden states that transformers 5.3 (torch 2.11)
-// computes, made by shared/data/golden/gen/make_models.py.
+// The goldens of testdata are tiny random encoders with the hidden states that transformers 5.3 (torch 2.11)
+// computes: bert, xlmr, xmod and xmod_prenorm made by shared/data/golden/gen/make_models.py, roberta, xmod_flags and
+// xmod_languages by testdata/golden_xmod.py.
 
 type goldenCase struct {
 	Name   string    `json:"name"`
 	IDs    [][]int32 `json:"input_ids"`
 	Mask   [][]int   `json:"attention_mask"`
 	Types  [][]int32 `json:"token_type_ids"`
+	Langs  []string  `json:"langs"`
 	Output string    `json:"output"`
 	Hidden string    `json:"hidden_states"`
 }
@@ -77,6 +80,21 @@ func (c *goldenCase) whole() *Batch {
 	return b
 }
 
+// languages gives the case's languages as Batch wants them.
+func (c *goldenCase) languages(t testing.TB, enc Encoder) []int {
+	t.Helper()
+	if c.Langs == nil {
+		return nil
+	}
+	known := enc.(Multilingual).Languages()
+	var at []int
+	for _, l := range c.Langs {
+		require.Contains(t, known, l)
+		at = append(at, slices.Index(known, l))
+	}
+	return at
+}
+
 func goldenCases(t testing.TB, dir string) []goldenCase {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, "cases.json"))
@@ -86,11 +104,26 @@ func goldenCases(t testing.TB, dir string) []goldenCase {
 	return cases
 }
 
+// goldenNames are the folders of testdata with a checkpoint and the reference's outputs.
+func goldenNames(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*/cases.json")
+	require.NoError(t, err)
+	var names []string
+	for _, f := range files {
+		names = append(names, filepath.Base(filepath.Dir(f)))
+	}
+	for _, must := range []string{"bert", "byt5", "modernbert", "roberta", "t5", "xlmr", "xmod", "xmod_prenorm"} {
+		require.Contains(t, names, must)
+	}
+	return names
+}
+
 // TestGolden compares every architecture's hidden states with those of transformers.
 func TestGolden(t *testing.T) {
-	for _, arch := range []string{"bert", "modernbert", "t5", "byt5"} {
-		t.Run(arch, func(t *testing.T) {
-			dir := filepath.Join("testdata", arch)
+	for _, name := range goldenNames(t) {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join("testdata", name)
 			enc, err := New(openBackbone(t, dir), nil)
 			require.NoError(t, err)
 			h := enc.Shape().Hidden
@@ -98,21 +131,23 @@ func TestGolden(t *testing.T) {
 			for _, c := range goldenCases(t, dir) {
 				want := testdata.ReadNpy(t, filepath.Join(dir, c.Output)).F32
 				b, keep := c.pack()
+				b.Languages = c.languages(t, enc)
 				got := make([]float32, len(b.IDs)*h)
 				require.NoError(t, enc.Forward(context.Background(), b, got))
-				d := 0.0
-				for i, r := range keep {
-					d = max(d, maxDiff(got[i*h:(i+1)*h], want[r*h:(r+1)*h]))
-				}
+				d := keptDiff(got, want, keep, h)
 				require.Less(t, d, 1e-4, "case %s, packed", c.Name)
 				worst = max(worst, d)
+				if c.Langs != nil {
+					t.Logf("%s (%s): largest difference %.3g", name, c.Name, d)
+				}
 
 				// With padding as masked keys every row must agree, that of the padding too, except where
 				// a window leaves the padding nothing to attend to: what it gets then is nobody's business.
 				b = c.whole()
+				b.Languages = c.languages(t, enc)
 				got = make([]float32, len(b.IDs)*h)
 				require.NoError(t, enc.Forward(context.Background(), b, got))
-				if arch == "modernbert" {
+				if name == "modernbert" {
 					for i, a := range b.Attend {
 						if !a {
 							copy(got[i*h:(i+1)*h], want[i*h:])
@@ -123,35 +158,54 @@ func TestGolden(t *testing.T) {
 				require.Less(t, d, 1e-4, "case %s, padded", c.Name)
 				worst = max(worst, d)
 			}
-			t.Logf("%s: largest difference %.3g", arch, worst)
+			t.Logf("%s: largest difference %.3g", name, worst)
 		})
 	}
 }
 
+// keptDiff compares rows of got with the rows of a padded output that keep lists.
+func keptDiff(got, want []float32, keep []int, h int) float64 {
+	d := 0.0
+	for i, r := range keep {
+		d = max(d, maxDiff(got[i*h:(i+1)*h], want[r*h:(r+1)*h]))
+	}
+	return d
+}
+
+// prober is an encoder that shows its hidden states to tests.
+type prober interface {
+	setProbe(func(layer int, x []float32))
+}
+
+func (m *bert) setProbe(f func(layer int, x []float32))    { m.probe = f }
+func (m *prenorm) setProbe(f func(layer int, x []float32)) { m.probe = f }
+
 // TestGoldenLayers compares the hidden states of every layer, so that a fault shows where it arises.
 func TestGoldenLayers(t *testing.T) {
-	for _, arch := range []string{"bert", "modernbert", "t5", "byt5"} {
-		t.Run(arch, func(t *testing.T) {
-			dir := filepath.Join("testdata", arch)
+	for _, name := range goldenNames(t) {
+		dir := filepath.Join("testdata", name)
+		c := goldenCases(t, dir)[0]
+		if c.Hidden == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
 			enc, err := New(openBackbone(t, dir), nil)
 			require.NoError(t, err)
-			c := goldenCases(t, dir)[0]
 			want := testdata.ReadNpy(t, filepath.Join(dir, c.Hidden))
 			n := len(want.F32) / want.Shape[0]
-			b, _ := c.pack()
-			seen := 0
-			probe := func(layer int, x []float32) {
-				require.Less(t, maxDiff(x, want.F32[layer*n:(layer+1)*n]), 1e-4, "layer %d", layer)
+			h := enc.Shape().Hidden
+			b, keep := c.pack()
+			b.Languages = c.languages(t, enc)
+			seen, worst := 0, 0.0
+			enc.(prober).setProbe(func(layer int, x []float32) {
+				d := keptDiff(x, want.F32[layer*n:(layer+1)*n], keep, h)
+				require.Less(t, d, 1e-4, "layer %d", layer)
+				worst = max(worst, d)
 				seen++
-			}
-			switch e := enc.(type) {
-			case *bert:
-				e.probe = probe
-			case *prenorm:
-				e.probe = probe
-			}
-			require.NoError(t, enc.Forward(context.Background(), b, make([]float32, n)))
+			})
+			require.NoError(t, enc.Forward(context.Background(), b, make([]float32, len(b.IDs)*h)))
 			require.Equal(t, want.Shape[0], seen)
+			t.Logf("%s, %d layers: largest difference %.3g", name, seen-1, worst)
 		})
 	}
 }

@@ -26,7 +26,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	}
 	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision}
 	switch c.Config.ModelType {
-	case "bert":
+	case "bert", "roberta", "xlm-roberta", "camembert", "xmod":
 		return newBert(c, l)
 	case "modernbert":
 		return newModernBert(c, l)

@@ -29,18 +29,21 @@ type Batch struct {
 	// Attend says for each token whether the others may attend to it; nil means all of them. Tokens that are
 	// not attended to still attend to others and get an output.
 	Attend []bool
+	// Languages holds for each sequence its language's position in Multilingual.Languages; nil means the
+	// model's default language everywhere. Models with one part for all languages do not look at it.
+	Languages []int
 }
 
 // Shape describes a loaded transformer.
 type Shape struct {
-	Architecture string // "bert"
+	Architecture string // model_type of config.json: "bert", "xlm-roberta", "xmod" ...
 	Layers       int
 	Hidden       int // width of the output vectors
 	Heads        int
 	FFN          int // width of the feed-forward layer
 	Vocab        int
 	MaxTokens    int   // longest sequence; 0 means no limit
-	Parameters   int64 // weights in use
+	Parameters   int64 // weights in use; of parts per language, those of one language
 }
 
 // Encoder is the forward pass of one loaded model, safe for concurrent use.
@@ -51,6 +54,21 @@ type Encoder interface {
 	// context is looked at between layers; its error is returned as it is. Other errors wrap ErrBatch.
 	// Forward panics when dst is too short.
 	Forward(ctx context.Context, b *Batch, dst []float32) error
+}
+
+// Multilingual is an Encoder with a part of its own for each language, as XMOD is. The part of a language is read
+// from the checkpoint when it is first needed; the checkpoint must stay open for that.
+type Multilingual interface {
+	Encoder
+	// Languages lists the languages by the names that the checkpoint gives them ("de_DE"). A name is empty
+	// where config.json lists a language whose weights the checkpoint lacks.
+	Languages() []string
+	// DefaultLanguage is the position of the language of sequences that do not say theirs, or -1: then
+	// Forward refuses them with ErrBatch.
+	DefaultLanguage() int
+	// LoadLanguage reads the part of the language at a position of Languages ahead of its first use. Errors
+	// wrap ErrBatch or ErrWeights.
+	LoadLanguage(i int) error
 }
 
 // check validates a batch against a model's limits.
@@ -75,6 +93,9 @@ func (b *Batch) check(s Shape) error {
 	}
 	if b.Types != nil && len(b.Types) != len(b.IDs) {
 		return fmt.Errorf("%d token types for %d tokens: %w", len(b.Types), len(b.IDs), ErrBatch)
+	}
+	if b.Languages != nil && len(b.Languages) != len(b.Lens) {
+		return fmt.Errorf("%d languages for %d sequences: %w", len(b.Languages), len(b.Lens), ErrBatch)
 	}
 	if b.Attend != nil && len(b.Attend) != len(b.IDs) {
 		return fmt.Errorf("%d attention flags for %d tokens: %w", len(b.Attend), len(b.IDs), ErrBatch)
