@@ -64,7 +64,10 @@ type side struct {
 	skip         map[int32]bool
 	keepSpecial  bool
 	strip, lower bool
-	plainText    bool // NoSpecialInText
+	prompt       string // put in front of every text
+	floor        int    // rows up to which expansion pads
+	dropFirst    bool   // the first token's vector is left out
+	plainText    bool   // NoSpecialInText
 }
 
 type settings struct{ query, doc side }
@@ -102,7 +105,9 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		lower:       r.LowerCase,
 		plainText:   o.NoSpecialInText,
 	}
+	common.dropFirst = r.DropFirst
 	s := settings{query: common, doc: common}
+	s.query.prompt, s.doc.prompt = r.QueryPrompt, r.DocumentPrompt
 	s.query.length = length("MaxQueryTokens", o.MaxQueryTokens, r.QueryLength)
 	s.doc.length = length("MaxDocTokens", o.MaxDocTokens, r.DocumentLength)
 	for _, m := range []struct {
@@ -116,6 +121,10 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		m.s.marker, m.s.hasMarker = m.id, m.ok && o.Markers != Off
 	}
 	if s.query.expand = o.Expansion.or(r.Expansion); s.query.expand {
+		s.query.floor = s.query.length
+		if r.ExpansionLength > 0 && r.ExpansionLength < r.QueryLength { // otherwise the one length is both
+			s.query.floor = min(r.ExpansionLength, s.query.length)
+		}
 		s.query.attend = o.AttendExpansion.or(r.AttendExpansion)
 		if s.query.expansion = r.ExpansionID; r.ExpansionID < 0 {
 			faults = append(faults, errors.New("option Expansion is On and the checkpoint has no token for it"))
@@ -126,13 +135,21 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		if len(list) == 0 {
 			list = checkpoint.StanfordSkiplist(w.tok)
 		}
-		s.doc.skip = make(map[int32]bool, len(list))
-		for _, id := range list {
-			s.doc.skip[id] = true
-		}
+		s.doc.skip = idSet(list)
+	}
+	if o.Skiplist != Off && len(r.QuerySkiplist) > 0 {
+		s.query.skip = idSet(r.QuerySkiplist)
 	}
 	if len(faults) > 0 {
 		return s, fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
 	}
 	return s, nil
+}
+
+func idSet(list []int32) map[int32]bool {
+	m := make(map[int32]bool, len(list))
+	for _, id := range list {
+		m[id] = true
+	}
+	return m
 }

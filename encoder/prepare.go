@@ -52,8 +52,8 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 		total++
 	}
 	p.attended = total
-	if s.expand && total < s.length {
-		total = s.length
+	if s.expand && total < s.floor {
+		total = s.floor
 		if s.attend {
 			p.attended = total
 		}
@@ -62,7 +62,7 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 	p.keep = make([]int32, 0, total)
 	p.tokens = make([]Token, 0, total)
 	add := func(id int32, off [2]int, special, keep bool) {
-		if keep {
+		if keep && !(s.dropFirst && len(p.ids) == 0 && total > 1) {
 			text, _ := tok.Token(id)
 			p.keep = append(p.keep, int32(len(p.ids)))
 			p.tokens = append(p.tokens, Token{ID: id, Text: text, Start: off[0], End: off[1], Special: special})
@@ -73,19 +73,19 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 		for i, id := range buf.IDs {
 			// The marker goes to index 1 even when the tokenizer adds nothing in front.
 			if i == 1 && s.hasMarker {
-				add(s.marker, [2]int{}, true, all || s.keepSpecial)
+				add(s.marker, [2]int{}, true, all || s.keepSpecial && !s.skip[s.marker])
 			}
-			if buf.Special[i] {
-				add(id, [2]int{}, true, all || s.keepSpecial)
+			if off, own := src.offsets(buf.Offsets[i]); buf.Special[i] || !own {
+				add(id, [2]int{}, true, all || s.keepSpecial && !s.skip[id])
 			} else {
-				add(id, src.offsets(buf.Offsets[i]), false, all || !s.skip[id])
+				add(id, off, false, all || !s.skip[id])
 			}
 		}
 		if n < 2 && s.hasMarker {
-			add(s.marker, [2]int{}, true, all || s.keepSpecial)
+			add(s.marker, [2]int{}, true, all || s.keepSpecial && !s.skip[s.marker])
 		}
 		for len(p.ids) < total {
-			add(s.expansion, [2]int{}, true, true)
+			add(s.expansion, [2]int{}, true, all || !s.skip[s.expansion])
 		}
 	}
 	fill(false)
@@ -97,36 +97,48 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 	return p
 }
 
-// source is a text after stripping and lower-casing, with the way back to the given text.
+// source is a text with its prompt, after stripping and lower-casing, with the way back to the given text.
 type source struct {
-	text  string
-	given string  // before lower-casing
-	shift int     // offset of given in the text as the caller has it
-	at    []int32 // per byte of text the offset of its letter in given, when lower-casing moved them
+	text   string
+	given  string  // before lower-casing, without the prompt
+	shift  int     // offset of given in the text as the caller has it
+	at     []int32 // per byte of lower-cased text the offset of its letter in given, when they moved
+	prompt int     // length of the prompt in text
 }
 
 func (s *side) source(text string) source {
 	src := source{text: text, given: text}
 	if s.strip {
-		src.given = strings.TrimLeftFunc(text, unicode.IsSpace)
-		src.shift = len(text) - len(src.given)
-		src.given = strings.TrimRightFunc(src.given, unicode.IsSpace)
+		src.given = strings.TrimRightFunc(text, unicode.IsSpace)
+		if s.prompt == "" { // a prompt stands before the space
+			src.given = strings.TrimLeftFunc(src.given, unicode.IsSpace)
+			src.shift = len(text) - len(strings.TrimLeftFunc(text, unicode.IsSpace))
+		}
 		src.text = src.given
 	}
 	if s.lower {
 		src.lower()
 	}
+	if s.prompt != "" {
+		src.text, src.prompt = s.prompt+src.text, len(s.prompt)
+	}
 	return src
 }
 
-// offsets takes a range of the prepared text back to the caller's text.
-func (s *source) offsets(r [2]int) [2]int {
+// offsets takes a range of the prepared text back to the caller's text. It is false for the prompt's own tokens.
+func (s *source) offsets(r [2]int) ([2]int, bool) {
+	if s.prompt > 0 {
+		if r[1] <= s.prompt {
+			return [2]int{}, false
+		}
+		r[0], r[1] = max(r[0]-s.prompt, 0), r[1]-s.prompt
+	}
 	if s.at != nil && r[0] < r[1] {
 		last := int(s.at[r[1]-1])
 		_, n := utf8.DecodeRuneInString(s.given[last:])
 		r[0], r[1] = int(s.at[r[0]]), last+n
 	}
-	return [2]int{r[0] + s.shift, r[1] + s.shift}
+	return [2]int{r[0] + s.shift, r[1] + s.shift}, true
 }
 
 // lower is Python's str.lower for all but rare contexts: letter by letter, with İ becoming two characters and

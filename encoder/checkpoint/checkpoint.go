@@ -16,20 +16,20 @@ type Layout uint8
 
 // The layouts that Open understands.
 const (
-	HuggingFace Layout = iota // a backbone only
-	PyLate                    // modules.json, 1_Dense, config_sentence_transformers.json
-	Stanford                  // artifact.metadata, linear.weight
+	HuggingFace          Layout = iota // a backbone only
+	PyLate                             // modules.json, 1_Dense, config_sentence_transformers.json
+	Stanford                           // artifact.metadata, linear.weight
+	SentenceTransformers               // modules.json with MultiVectorMask, or a Dense after the pooling
+	XTR                                // a T5 encoder and 2_Dense
+	BGEM3                              // colbert_linear.pt
 )
 
-// String returns "huggingface", "pylate" or "stanford".
+var layoutNames = [...]string{"huggingface", "pylate", "stanford", "sentence-transformers", "xtr", "bge-m3"}
+
+// String returns "huggingface", "pylate", "stanford", "sentence-transformers", "xtr" or "bge-m3".
 func (l Layout) String() string {
-	switch l {
-	case HuggingFace:
-		return "huggingface"
-	case PyLate:
-		return "pylate"
-	case Stanford:
-		return "stanford"
+	if int(l) < len(layoutNames) {
+		return layoutNames[l]
 	}
 	return fmt.Sprintf("layout %d", uint8(l))
 }
@@ -57,11 +57,14 @@ type module struct {
 // maxModules bounds the length of modules.json.
 const maxModules = 32
 
-// Open reads the checkpoint in dir. The layout is recognised by its files: modules.json with a PyLate module, or
-// config_sentence_transformers.json of model_type ColBERT, makes it PyLate; artifact.metadata or the architecture
-// HF_ColBERT makes it Stanford; anything else is a plain backbone, whose pooling and normalisation modules, if
-// any, are not used. The error names the file and the field at fault and wraps ErrNotFound, ErrCorrupt or
-// ErrUnsupported, or the tokenizer's errors of these kinds.
+// Open reads the checkpoint in dir. The layout is recognised by its files: modules.json with a MultiVectorMask, or
+// config_sentence_transformers.json of model_type MultiVectorEncoder, makes it SentenceTransformers; a PyLate
+// module or the model_type ColBERT makes it PyLate; artifact.metadata or the architecture HF_ColBERT makes it
+// Stanford; colbert_linear.pt makes it BGEM3; a T5 encoder with a narrow 2_Dense makes it XTR. A
+// single-vector model whose modules.json has Dense modules is SentenceTransformers, too, with these projections
+// applied to the tokens, as that library converts it. Anything else is a plain backbone, whose pooling and
+// normalisation modules, if any, are not used. The error names the file and the field at fault and wraps
+// ErrNotFound, ErrCorrupt or ErrUnsupported, or the tokenizer's errors of these kinds.
 func Open(dir string) (*Checkpoint, error) {
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return nil, fmt.Errorf("%w: %s is not a directory", ErrNotFound, dir)
@@ -97,11 +100,23 @@ func (c *Checkpoint) open() error {
 	if err != nil {
 		return err
 	}
+	has := func(kind string) bool {
+		return slices.ContainsFunc(modules, func(m module) bool { return m.kind() == kind })
+	}
+	t5 := c.Config.ModelType == "t5" || c.Config.ModelType == "mt5"
 	switch {
+	case has("MultiVectorMask") || len(modules) > 0 && p.ModelType == "MultiVectorEncoder":
+		c.Layout = SentenceTransformers
 	case len(modules) > 0 && (p.ModelType == "ColBERT" || slices.ContainsFunc(modules, module.isPyLate)):
 		c.Layout = PyLate
 	case artifact || slices.Contains(c.Config.Architectures, "HF_ColBERT"):
 		c.Layout = Stanford
+	case exists(filepath.Join(c.Dir, "colbert_linear.pt")):
+		c.Layout = BGEM3
+	case t5 && isXTR(c.Dir):
+		c.Layout = XTR
+	case has("Dense"):
+		c.Layout = SentenceTransformers
 	}
 
 	tok, tc, err := readTokenizer(root)
@@ -122,7 +137,7 @@ func (c *Checkpoint) open() error {
 
 	switch c.Layout {
 	case PyLate:
-		if err := c.readHead(modules[1:]); err != nil {
+		if err := c.readHead(modules[1:], "identity"); err != nil {
 			return err
 		}
 		return pylateRetrieval(c, &tc, &sentence, p)
@@ -131,11 +146,12 @@ func (c *Checkpoint) open() error {
 			return err
 		}
 		return stanfordRetrieval(c, &tc, s)
-	}
-	for _, m := range modules {
-		if strings.Contains(m.Type, "MultiVector") {
-			return fmt.Errorf("%w: %s: module type %q", ErrUnsupported, filepath.Join(c.Dir, "modules.json"), m.Type)
-		}
+	case SentenceTransformers:
+		return c.openNative(modules[1:], &tc, &sentence, p)
+	case XTR:
+		return c.openXTR(&tc)
+	case BGEM3:
+		return c.openBGEM3(&tc)
 	}
 	plainRetrieval(c, &tc, &sentence)
 	return nil
@@ -148,7 +164,10 @@ func readModules(dir string) ([]module, error) {
 	if found, err := optional(readJSON(path, &ms)); err != nil || !found {
 		return nil, err
 	}
-	if len(ms) == 0 || len(ms) > maxModules || !strings.HasSuffix(ms[0].Type, ".Transformer") {
+	if len(ms) > 0 && ms[0].kind() == "Router" {
+		return nil, fmt.Errorf("%w: %s: module type %q: queries and documents with encoders of their own", ErrUnsupported, path, ms[0].Type)
+	}
+	if len(ms) == 0 || len(ms) > maxModules || ms[0].kind() != "Transformer" {
 		return nil, &CorruptError{File: path, Offset: -1, Msg: "the first module is not a Transformer, or there are too many"}
 	}
 	return ms, nil
@@ -156,12 +175,14 @@ func readModules(dir string) ([]module, error) {
 
 func (m module) isPyLate() bool { return strings.HasPrefix(m.Type, "pylate.") }
 
-// readHead reads the modules after the backbone.
-func (c *Checkpoint) readHead(modules []module) error {
+// kind is the class of the module without its path.
+func (m module) kind() string { return m.Type[strings.LastIndexByte(m.Type, '.')+1:] }
+
+// readHead reads the modules after the backbone. activation is that of a Dense which names none.
+func (c *Checkpoint) readHead(modules []module, activation string) error {
 	in := c.Config.HiddenSize
 	for _, m := range modules {
-		kind := m.Type[strings.LastIndexByte(m.Type, '.')+1:]
-		switch kind {
+		switch m.kind() {
 		case "Normalize": // token vectors are always normalised
 			continue
 		case "Dense":
@@ -172,7 +193,7 @@ func (c *Checkpoint) readHead(modules []module) error {
 		if err != nil {
 			return err
 		}
-		d, err := readDense(dir, in)
+		d, err := readDense(dir, in, activation)
 		if err != nil {
 			return err
 		}

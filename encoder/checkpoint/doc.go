@@ -1,10 +1,12 @@
 // Package checkpoint reads model directories: the weights (safetensors), the configuration, the tokenizer, and
 // the retrieval settings that tell how texts become token vectors.
 //
-// Three layouts are understood. A plain Hugging Face directory has a backbone only: no markers, no projection,
-// no query expansion. A PyLate directory lists its modules in modules.json and keeps projections in folders
-// such as 1_Dense. A Stanford (colbert-ai) directory carries artifact.metadata and the projection linear.weight
-// beside the backbone's weights.
+// The layouts: a plain Hugging Face directory has a backbone only: no markers, no projection, no query expansion. A
+// PyLate directory lists its modules in modules.json and keeps projections in folders such as 1_Dense.
+// sentence-transformers' MultiVectorEncoder does the same with modules of its own, and has prompts for
+// markers. A Stanford (colbert-ai) directory carries artifact.metadata and the projection linear.weight beside the
+// backbone's weights. XTR is a T5 encoder with 2_Dense, BGE-M3 has colbert_linear.pt. A file that asks for something
+// else gives ErrUnsupported with its name; nothing is ignored that would change a vector.
 //
 //	c, err := checkpoint.Open("/models/colbertv2.0")
 //	defer c.Close()

@@ -28,20 +28,24 @@ type denseConfig struct {
 
 // activations maps the last part of a Python path to the name in Dense.
 var activations = map[string]string{
-	"": "identity", "Identity": "identity", "GELU": "gelu", "ReLU": "relu", "SiLU": "silu", "Tanh": "tanh",
+	"Identity": "identity", "GELU": "gelu", "ReLU": "relu", "SiLU": "silu", "Tanh": "tanh",
 }
 
 // maxDim bounds the size of projections.
 const maxDim = 1 << 16
 
-// readDense reads the module in dir (1_Dense ...), whose input has in values.
-func readDense(dir string, in int) (Dense, error) {
+// readDense reads the module in dir (1_Dense ...), whose input has in values. The last argument is the activation
+// of a file that names none.
+func readDense(dir string, in int, activation string) (Dense, error) {
 	path := filepath.Join(dir, "config.json")
 	var j denseConfig
 	if err := readJSON(path, &j); err != nil {
 		return Dense{}, err
 	}
-	act, ok := activations[j.Activation[strings.LastIndexByte(j.Activation, '.')+1:]]
+	act, ok := activation, true
+	if j.Activation != "" {
+		act, ok = activations[j.Activation[strings.LastIndexByte(j.Activation, '.')+1:]]
+	}
 	if !ok {
 		return Dense{}, fmt.Errorf("%w: %s: activation_function %q", ErrUnsupported, path, j.Activation)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/golbert/golbert/encoder/tokenizer"
 )
@@ -21,14 +23,27 @@ type Similarity uint8
 const (
 	Cosine Similarity = iota
 	L2                // minus the squared Euclidean distance of unit vectors: the same order as Cosine
+	Mean              // Cosine, with the mean over a query's tokens in place of the sum: the same order
 )
 
-// String returns "cosine" or "l2".
+// String returns "cosine", "l2" or "mean".
 func (s Similarity) String() string {
-	if s == L2 {
+	switch s {
+	case L2:
 		return "l2"
+	case Mean:
+		return "mean"
 	}
 	return "cosine"
+}
+
+// Pooling says that a checkpoint merges similar vectors of a text: Ward clusters of cosine distances, one for
+// every Factor vectors, each replaced by its mean (sentence-transformers' HierarchicalTokenPooling).
+type Pooling struct {
+	Factor             float64 // at least 1, which merges nothing
+	Protected          int     // the first vectors, which are kept as they are
+	Normalize          bool    // whether means become unit vectors
+	Queries, Documents bool    // which texts
 }
 
 // Retrieval tells how texts become token vectors. Lengths count every token: [CLS], marker, [SEP].
@@ -42,8 +57,18 @@ type Retrieval struct {
 	AttendExpansion bool
 	// ExpansionID is [MASK], or the end of text in models that have none; -1 when there is neither.
 	ExpansionID int32
-	// Skiplist holds the ids of document tokens whose vectors are dropped, ascending. Queries keep theirs.
-	Skiplist []int32
+	// ExpansionLength is the number of rows up to which Expansion pads; 0 means QueryLength. When it is less,
+	// longer queries are not cut there.
+	ExpansionLength int
+	// Skiplist and QuerySkiplist hold the ids of document and query tokens whose vectors are dropped, ascending.
+	// Most checkpoints keep all of a query's.
+	Skiplist, QuerySkiplist []int32
+	// QueryPrompt and DocumentPrompt are put in front of every text before it is tokenized.
+	QueryPrompt, DocumentPrompt string
+	// DropFirst drops the vector of every text's first token, [CLS].
+	DropFirst bool
+	// Pooling is nil for checkpoints that keep all vectors.
+	Pooling *Pooling
 	// StripSpace removes white space around a text before it is tokenized.
 	StripSpace bool
 	// LowerCase lower-cases a text before it is tokenized, beside what the tokenizer itself does.
@@ -111,6 +136,15 @@ func (r *Retrieval) check(file, query, document string) error {
 // plainRetrieval gives the settings of a backbone without any of its own: no markers, no expansion, all tokens
 // kept, texts as long as the model takes them.
 func plainRetrieval(c *Checkpoint, tc *tokenizerConfig, s *sentenceConfig) {
+	n := c.longest(s)
+	c.Retrieval = Retrieval{
+		QueryLength: n, DocumentLength: n, ExpansionID: tc.expansionID(c.Tokenizer),
+		LowerCase: s.LowerCase, StripSpace: s.found,
+	}
+}
+
+// longest is the length of texts where nothing but the backbone limits it.
+func (c *Checkpoint) longest(s *sentenceConfig) int {
 	n := 512
 	if c.Config.MaxPositions > 0 {
 		n = c.Config.MaxPositions
@@ -118,17 +152,20 @@ func plainRetrieval(c *Checkpoint, tc *tokenizerConfig, s *sentenceConfig) {
 	if s.MaxLength != nil && *s.MaxLength > 0 {
 		n = min(n, *s.MaxLength)
 	}
-	c.Retrieval = Retrieval{
-		QueryLength: n, DocumentLength: n, ExpansionID: tc.expansionID(c.Tokenizer),
-		LowerCase: s.LowerCase, StripSpace: s.found,
-	}
+	return n
 }
 
-// sentenceConfig is sentence_bert_config.json.
+// sentenceConfig is sentence_bert_config.json, with the fields that MultiVectorEncoder adds.
 type sentenceConfig struct {
-	MaxLength *int `json:"max_seq_length"`
-	LowerCase bool `json:"do_lower_case"`
-	found     bool
+	MaxLength      *int            `json:"max_seq_length"`
+	LowerCase      bool            `json:"do_lower_case"`
+	Task           string          `json:"transformer_task"`
+	QueryLength    *int            `json:"query_length"`
+	DocumentLength *int            `json:"document_length"`
+	Expansion      *queryExpansion `json:"query_expansion"`
+	Modalities     map[string]any  `json:"modality_config"`
+	Processing     map[string]any  `json:"processing_kwargs"`
+	found          bool
 }
 
 func readSentenceConfig(dir string) (c sentenceConfig, err error) {
@@ -147,7 +184,10 @@ type pylateConfig struct {
 	Expansion      *bool     `json:"do_query_expansion"`
 	Skiplist       *[]string `json:"skiplist_words"`
 	SimilarityFn   string    `json:"similarity_fn_name"`
-	file           string
+	// Prompts are texts to put in front of queries and documents; some names have none.
+	Prompts       map[string]*string `json:"prompts"`
+	DefaultPrompt *string            `json:"default_prompt_name"`
+	file          string
 }
 
 // or returns *p, or the default when the file does not say.
@@ -167,8 +207,21 @@ func pylateRetrieval(c *Checkpoint, tc *tokenizerConfig, s *sentenceConfig, p *p
 		ExpansionID: tc.expansionID(c.Tokenizer),
 		StripSpace:  true, LowerCase: s.LowerCase,
 	}
+	if p.DefaultPrompt != nil { // PyLate takes the others only when they are asked for
+		prompt, ok := p.Prompts[*p.DefaultPrompt]
+		if !ok {
+			return &CorruptError{File: p.file, Field: "default_prompt_name", Offset: -1, Msg: fmt.Sprintf("there is no prompt %q", *p.DefaultPrompt)}
+		}
+		r.QueryPrompt = strings.TrimLeftFunc(or(prompt, ""), unicode.IsSpace)
+		if r.LowerCase {
+			r.QueryPrompt = strings.ToLower(r.QueryPrompt)
+		}
+		r.DocumentPrompt = r.QueryPrompt
+	}
 	switch p.SimilarityFn {
 	case "", "MaxSim", "maxsim", "cosine", "dot":
+	case "meanmaxsim", "MeanMaxSim":
+		r.Similarity = Mean
 	default:
 		return fmt.Errorf("%w: %s: similarity_fn_name %q", ErrUnsupported, p.file, p.SimilarityFn)
 	}

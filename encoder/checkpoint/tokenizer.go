@@ -40,6 +40,7 @@ type tokenizerConfig struct {
 	Pad          tokenName `json:"pad_token"`
 	Mask         tokenName `json:"mask_token"`
 	EOS          tokenName `json:"eos_token"`
+	MaxLength    float64   `json:"model_max_length"` // 1e30 where there is no limit
 	Class        string    `json:"tokenizer_class"`
 	Added        map[string]struct {
 		Content    string `json:"content"`
