@@ -11,9 +11,9 @@ const maxStream = 64 << 10
 
 func maxPanel(l isa, acc *[panelCols]float32, panel []float32, w int, doc []float32, rows, dim int) {
 	switch {
-	case l == isaAVX512 && w == 32:
+	case l >= isaAVX512 && w == 32:
 		maxPanelW32AVX512(&acc[0], &panel[0], &doc[0], rows, dim)
-	case l == isaAVX512:
+	case l >= isaAVX512:
 		maxPanelW16AVX512(&acc[0], &panel[0], &doc[0], rows, dim)
 	case l == isaAVX2 && w == 32:
 		// Sixteen lanes fill AVX2's registers: two passes.
@@ -30,7 +30,7 @@ func softmax(l isa, x []float32) {
 	switch {
 	case l == isaGeneric || len(x) > maxStream:
 		softmaxGeneric(x)
-	case l == isaAVX512:
+	case l >= isaAVX512:
 		softmaxAVX512(&x[0], len(x))
 	default:
 		softmaxAVX2(&x[0], len(x))
@@ -51,7 +51,7 @@ func geluSlice(l isa, x []float32) {
 
 // geluTile is GELU of rows rows of n values at stride ld.
 func geluTile(l isa, x *float32, ld, rows, n int) {
-	if l == isaAVX512 {
+	if l >= isaAVX512 {
 		geluTileAVX512(x, 4*ld, rows, n)
 	} else {
 		geluTileAVX2(x, 4*ld, rows, n)
@@ -67,7 +67,7 @@ func layerNorm(l isa, dst, x, gamma, beta []float32, eps float32) {
 	if beta != nil {
 		b = &beta[0]
 	}
-	if l == isaAVX512 {
+	if l >= isaAVX512 {
 		layerNormAVX512(&dst[0], &x[0], &gamma[0], b, len(x), eps)
 	} else {
 		layerNormAVX2(&dst[0], &x[0], &gamma[0], b, len(x), eps)
@@ -81,7 +81,7 @@ func dot(l isa, a, b []float32) float32 {
 	var sum float32
 	for len(a) > 0 {
 		n := min(len(a), maxStream)
-		if l == isaAVX512 {
+		if l >= isaAVX512 {
 			sum += dotAVX512(&a[0], &b[0], n)
 		} else {
 			sum += dotAVX2(&a[0], &b[0], n)
@@ -98,7 +98,7 @@ func scale(l isa, x []float32, s float32) {
 	}
 	for len(x) > 0 {
 		n := min(len(x), maxStream)
-		if l == isaAVX512 {
+		if l >= isaAVX512 {
 			scaleAVX512(&x[0], n, s)
 		} else {
 			scaleAVX2(&x[0], n, s)
@@ -111,7 +111,7 @@ func f16ToF32(l isa, dst []float32, src []uint16) {
 	if l != isaGeneric {
 		for len(src) >= 16 {
 			n := min(len(src)&^15, maxStream)
-			if l == isaAVX512 {
+			if l >= isaAVX512 {
 				f16ToF32AVX512(&dst[0], &src[0], n)
 			} else {
 				f16ToF32AVX2(&dst[0], &src[0], n)
@@ -126,7 +126,7 @@ func f32ToF16(l isa, dst []uint16, src []float32) {
 	if l != isaGeneric {
 		for len(src) >= 16 {
 			n := min(len(src)&^15, maxStream)
-			if l == isaAVX512 {
+			if l >= isaAVX512 {
 				f32ToF16AVX512(&dst[0], &src[0], n)
 			} else {
 				f32ToF16AVX2(&dst[0], &src[0], n)
@@ -144,7 +144,7 @@ func maxU32(l isa, x []uint32) uint32 {
 	var top uint32
 	for len(x) > 0 {
 		n := min(len(x), maxStream)
-		if l == isaAVX512 {
+		if l >= isaAVX512 {
 			top = max(top, maxU32AVX512(&x[0], n))
 		} else {
 			top = max(top, maxU32AVX2(&x[0], n))
@@ -168,7 +168,7 @@ func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
 		for rest := codes; len(rest) > 0; {
 			n := min(len(rest), block)
 			switch {
-			case width >= 64 && l == isaAVX512:
+			case width >= 64 && l >= isaAVX512:
 				part = interact64AVX512(&acc[0], &table[at], lanes, &rest[0], n)
 			case width >= 32:
 				part = interact32AVX2(&acc[0], &table[at], lanes, &rest[0], n)
@@ -178,7 +178,7 @@ func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
 			rest = rest[n:]
 		}
 		switch {
-		case width >= 64 && l == isaAVX512:
+		case width >= 64 && l >= isaAVX512:
 			at += 64
 		case width >= 32:
 			at += 32
@@ -193,13 +193,24 @@ func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
 // peakFMA runs the register-only loop and returns its number of floating-point operations: 12 chains, two operations per
 // lane.
 func peakFMA(l isa, rounds int) int {
-	switch l {
-	case isaAVX512:
+	switch {
+	case l >= isaAVX512:
 		peakFMAAVX512(rounds)
 		return rounds * 12 * 16 * 2
-	case isaAVX2:
+	case l == isaAVX2:
 		peakFMAAVX2(rounds)
 		return rounds * 12 * 8 * 2
 	}
 	return peakFMAGeneric(rounds)
+}
+
+// peakDotBF16 and peakDotInt8 are peakFMA for units of two and four products.
+func peakDotBF16(rounds int) int {
+	peakBF16AVX512(rounds)
+	return rounds * 12 * 16 * 4
+}
+
+func peakDotInt8(rounds int) int {
+	peakInt8AVX512(rounds)
+	return rounds * 12 * 16 * 8
 }

@@ -4,10 +4,11 @@
 //
 // # Dispatch
 //
-// ISA names the instruction set in use: "avx512" (AVX-512 F, BW, DQ and VL), "avx2" (AVX2, FMA and F16C), "neon" or
-// "generic". The best one that the processor and the operating system support is chosen when the program
-// starts. The environment variable GOLBERT_SIMD overrides it with one of these names; a set that is not
-// available falls back to the best available one below it, and an unknown value is ignored.
+// ISA names the instruction set in use: "generic", "avx2" (AVX2, FMA and F16C), "avx512" (AVX-512 F, BW, DQ and VL on
+// top of it), "avx512vnni" (and VNNI), "avx512bf16" (and BF16), or "neon". A kernel has code for some of these levels
+// and uses the best one that is not above the level in use. The best level that the processor and the operating system
+// support is chosen when the program starts. The environment variable GOLBERT_SIMD overrides it with one of these
+// names; a set that is not available falls back to the best available one below it, and an unknown value is ignored.
 //
 // # Numerics
 //
@@ -17,6 +18,10 @@
 // agree in every bit there (NEON fuses in the same order); the generic code may round the product as well, and differs
 // from them by at most dim * 2^-23 * sum_k |a_k*b_k|. Dot, Normalize, LayerNorm and Softmax sum in an order that depends
 // on the ISA; the same bound holds.
+//
+// Products with int8 weights (PackedInt8) are exact integers, and rows become the same bytes, on every machine; only the
+// scaling of the sums rounds as the ISA does. Products with bfloat16 weights (PackedBF16) sum exact products of two
+// bfloat16 in float32: AVX-512 BF16 two at a time.
 //
 // Compressed-domain scores (ResidualQuery) are exact integers followed by unfused float32 steps: the same bits on every
 // machine. F16 conversions and InteractU8 agree everywhere, too.

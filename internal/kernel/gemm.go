@@ -38,23 +38,29 @@ func (p *Packed) gemmAt(l isa, c []float32, ldc int, a []float32, lda, m int, ep
 		return
 	}
 	p.checkA(a, lda, m)
-	if ldc < p.n || len(c) < (m-1)*ldc+p.n {
-		panic(fmt.Sprintf("kernel: product %d x %d at stride %d into %d values", m, p.n, ldc, len(c)))
+	e := checkProduct(c, ldc, m, p.n, ep)
+	gemm(l, p, c, ldc, a, lda, m, &e)
+}
+
+// checkProduct checks the result and the epilogue of an m x n product and completes the epilogue.
+func checkProduct(c []float32, ldc, m, n int, ep *Epilogue) Epilogue {
+	if ldc < n || len(c) < (m-1)*ldc+n {
+		panic(fmt.Sprintf("kernel: product %d x %d at stride %d into %d values", m, n, ldc, len(c)))
 	}
 	var e Epilogue
 	if ep != nil {
 		e = *ep
-		if e.Bias != nil && len(e.Bias) < p.n {
-			panic(fmt.Sprintf("kernel: bias of %d values for %d columns", len(e.Bias), p.n))
+		if e.Bias != nil && len(e.Bias) < n {
+			panic(fmt.Sprintf("kernel: bias of %d values for %d columns", len(e.Bias), n))
 		}
-		if e.Add != nil && (e.LdAdd < p.n || len(e.Add) < (m-1)*e.LdAdd+p.n) {
-			panic(fmt.Sprintf("kernel: addend %d x %d at stride %d from %d values", m, p.n, e.LdAdd, len(e.Add)))
+		if e.Add != nil && (e.LdAdd < n || len(e.Add) < (m-1)*e.LdAdd+n) {
+			panic(fmt.Sprintf("kernel: addend %d x %d at stride %d from %d values", m, n, e.LdAdd, len(e.Add)))
 		}
 	}
 	if e.Scale == 0 {
 		e.Scale = 1
 	}
-	gemm(l, p, c, ldc, a, lda, m, &e)
+	return e
 }
 
 // ArgMax finds, for each of the m rows of A (K values at stride lda), the row of W with the largest inner product: its

@@ -11,7 +11,7 @@ const gemmBlock = 128 << 10
 // tileShape returns the rows and columns of the register tile of a level. A panel of 32 columns is done in two halves
 // where a tile is 16 wide.
 func tileShape(l isa) (rows, cols int) {
-	if l == isaAVX512 {
+	if l >= isaAVX512 {
 		return 12, 32
 	}
 	return 6, 16
@@ -22,14 +22,30 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 		gemmGeneric(p, c, ldc, a, lda, m, e)
 		return
 	}
-	var tmp [12 * panelCols]float32
 	tall, wide := tileShape(l)
-	block := max(tall, gemmBlock/p.k/tall*tall)
+	eachTile(l, c, ldc, m, p.n, p.k, tall, wide, e, func(r, rows, at, cols int, ct *float32, ld int, bias, add *float32) {
+		b := &p.panel(at &^ (panelCols - 1))[at&(panelCols-1)]
+		if l >= isaAVX512 {
+			gemmTileAVX512(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
+		} else {
+			gemmTileAVX2(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
+		}
+	})
+}
+
+// eachTile cuts an m x n product into register tiles and calls tile for each: rows rows from r, cols columns from at, to be
+// stored at ct with stride ld, with what the tile's own epilogue takes (nil for nothing). k is the number of words in a row
+// of A.
+func eachTile(l isa, c []float32, ldc, m, n, k, tall, wide int, e *Epilogue, tile func(r, rows, at, cols int, ct *float32, ld int, bias, add *float32)) {
+	var tmp *[12 * panelCols]float32
+	if e.Act == GELU && e.Add != nil {
+		tmp = new([12 * panelCols]float32) // Add may be C; no known model does that
+	}
+	block := max(tall, gemmBlock/k/tall*tall)
 	for r0 := 0; r0 < m; r0 += block {
 		r1 := min(m, r0+block)
-		for at := 0; at < p.n; at += wide {
-			cols := min(wide, p.n-at)
-			b := &p.panel(at &^ (panelCols - 1))[at&(panelCols-1)]
+		for at := 0; at < n; at += wide {
+			cols := min(wide, n-at)
 			var bias *float32
 			if e.Bias != nil {
 				bias = &e.Bias[at]
@@ -42,18 +58,14 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 					add = &e.Add[r*e.LdAdd+at]
 				}
 				ct, ld := &c[r*ldc+at], ldc
-				if e.Act == GELU && e.Add != nil {
-					ct, ld = &tmp[0], panelCols // Add may be C
+				if tmp != nil {
+					ct, ld = &tmp[0], panelCols
 				}
-				if l == isaAVX512 {
-					gemmTileAVX512(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
-				} else {
-					gemmTileAVX2(rows, &a[r*lda], 4*lda, b, p.k, ct, 4*ld, cols, e.Scale, bias, add, 4*e.LdAdd)
-				}
+				tile(r, rows, at, cols, ct, ld, bias, add)
 				if e.Act == GELU {
 					geluTile(l, ct, ld, rows, cols)
-					if e.Add != nil {
-						addTile(c[r*ldc+at:], ldc, &tmp, e.Add[r*e.LdAdd+at:], e.LdAdd, rows, cols)
+					if tmp != nil {
+						addTile(c[r*ldc+at:], ldc, tmp, e.Add[r*e.LdAdd+at:], e.LdAdd, rows, cols)
 					}
 				}
 				r += rows
@@ -112,7 +124,7 @@ func argMax(l isa, p *Packed, idx []uint32, score []float32, a []float32, lda, m
 			for t := range tiles {
 				x := &a[min(r0+t*tall, m-tall)*lda]
 				s := t * tall * lanes
-				if l == isaAVX512 {
+				if l >= isaAVX512 {
 					argMaxTileAVX512(x, 4*lda, b, p.k, uint32(at), cols, &best[s], &arg[s])
 				} else {
 					argMaxTileAVX2(x, 4*lda, b, p.k, uint32(at), cols, &best[s], &arg[s])

@@ -65,55 +65,55 @@ r1_k1:
 	JNE          r1_k1
 
 r1_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y2
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r1_nobias
-	VMOVUPS      (R9), Y3
-	VMASKMOVPS   (BX), Y3, Y3
-	VMOVUPS      32(R9), Y4
-	VMASKMOVPS   32(BX), Y4, Y4
+	VMOVUPS      (DX), Y3
+	VMASKMOVPS   (AX), Y3, Y3
+	VMOVUPS      32(DX), Y4
+	VMASKMOVPS   32(AX), Y4, Y4
 
 r1_nobias:
 	VFMADD213PS Y3, Y2, Y0
 	VFMADD213PS Y4, Y2, Y1
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r1_noadd
-	VMOVUPS     (R9), Y2
+	VMOVUPS     (DX), Y2
 	VMASKMOVPS  (SI), Y2, Y2
 	VADDPS      Y2, Y0, Y0
-	VMOVUPS     32(R9), Y2
+	VMOVUPS     32(DX), Y2
 	VMASKMOVPS  32(SI), Y2, Y2
 	VADDPS      Y2, Y1, Y1
 	ADDQ        DI, SI
 
 r1_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r1_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r1_edge:
-	VMOVUPS    (R9), Y2
+	VMOVUPS    (DX), Y2
 	VMASKMOVPS Y0, Y2, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -167,72 +167,72 @@ r2_k1:
 	JNE          r2_k1
 
 r2_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y4
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r2_nobias
-	VMOVUPS      (R9), Y5
-	VMASKMOVPS   (BX), Y5, Y5
-	VMOVUPS      32(R9), Y6
-	VMASKMOVPS   32(BX), Y6, Y6
+	VMOVUPS      (DX), Y5
+	VMASKMOVPS   (AX), Y5, Y5
+	VMOVUPS      32(DX), Y6
+	VMASKMOVPS   32(AX), Y6, Y6
 
 r2_nobias:
 	VFMADD213PS Y5, Y4, Y0
 	VFMADD213PS Y6, Y4, Y1
 	VFMADD213PS Y5, Y4, Y2
 	VFMADD213PS Y6, Y4, Y3
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r2_noadd
-	VMOVUPS     (R9), Y4
+	VMOVUPS     (DX), Y4
 	VMASKMOVPS  (SI), Y4, Y4
 	VADDPS      Y4, Y0, Y0
-	VMOVUPS     32(R9), Y4
+	VMOVUPS     32(DX), Y4
 	VMASKMOVPS  32(SI), Y4, Y4
 	VADDPS      Y4, Y1, Y1
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y4
+	VMOVUPS     (DX), Y4
 	VMASKMOVPS  (SI), Y4, Y4
 	VADDPS      Y4, Y2, Y2
-	VMOVUPS     32(R9), Y4
+	VMOVUPS     32(DX), Y4
 	VMASKMOVPS  32(SI), Y4, Y4
 	VADDPS      Y4, Y3, Y3
 	ADDQ        DI, SI
 
 r2_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r2_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r2_edge:
-	VMOVUPS    (R9), Y4
+	VMOVUPS    (DX), Y4
 	VMASKMOVPS Y0, Y4, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y2, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y3, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -297,26 +297,22 @@ r3_k1:
 	JNE          r3_k1
 
 r3_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y6
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y8, Y8, Y8
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r3_nobias
-	VMOVUPS      (R9), Y7
-	VMASKMOVPS   (BX), Y7, Y7
-	VMOVUPS      32(R9), Y8
-	VMASKMOVPS   32(BX), Y8, Y8
+	VMOVUPS      (DX), Y7
+	VMASKMOVPS   (AX), Y7, Y7
+	VMOVUPS      32(DX), Y8
+	VMASKMOVPS   32(AX), Y8, Y8
 
 r3_nobias:
 	VFMADD213PS Y7, Y6, Y0
@@ -325,61 +321,65 @@ r3_nobias:
 	VFMADD213PS Y8, Y6, Y3
 	VFMADD213PS Y7, Y6, Y4
 	VFMADD213PS Y8, Y6, Y5
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r3_noadd
-	VMOVUPS     (R9), Y6
+	VMOVUPS     (DX), Y6
 	VMASKMOVPS  (SI), Y6, Y6
 	VADDPS      Y6, Y0, Y0
-	VMOVUPS     32(R9), Y6
+	VMOVUPS     32(DX), Y6
 	VMASKMOVPS  32(SI), Y6, Y6
 	VADDPS      Y6, Y1, Y1
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y6
+	VMOVUPS     (DX), Y6
 	VMASKMOVPS  (SI), Y6, Y6
 	VADDPS      Y6, Y2, Y2
-	VMOVUPS     32(R9), Y6
+	VMOVUPS     32(DX), Y6
 	VMASKMOVPS  32(SI), Y6, Y6
 	VADDPS      Y6, Y3, Y3
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y6
+	VMOVUPS     (DX), Y6
 	VMASKMOVPS  (SI), Y6, Y6
 	VADDPS      Y6, Y4, Y4
-	VMOVUPS     32(R9), Y6
+	VMOVUPS     32(DX), Y6
 	VMASKMOVPS  32(SI), Y6, Y6
 	VADDPS      Y6, Y5, Y5
 	ADDQ        DI, SI
 
 r3_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r3_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y4, (AX)
 	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r3_edge:
-	VMOVUPS    (R9), Y6
+	VMOVUPS    (DX), Y6
 	VMASKMOVPS Y0, Y6, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y2, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y3, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y4, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y5, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -459,26 +459,22 @@ r4_k1:
 	JNE          r4_k1
 
 r4_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y8
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r4_nobias
-	VMOVUPS      (R9), Y9
-	VMASKMOVPS   (BX), Y9, Y9
-	VMOVUPS      32(R9), Y10
-	VMASKMOVPS   32(BX), Y10, Y10
+	VMOVUPS      (DX), Y9
+	VMASKMOVPS   (AX), Y9, Y9
+	VMOVUPS      32(DX), Y10
+	VMASKMOVPS   32(AX), Y10, Y10
 
 r4_nobias:
 	VFMADD213PS Y9, Y8, Y0
@@ -489,76 +485,80 @@ r4_nobias:
 	VFMADD213PS Y10, Y8, Y5
 	VFMADD213PS Y9, Y8, Y6
 	VFMADD213PS Y10, Y8, Y7
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r4_noadd
-	VMOVUPS     (R9), Y8
+	VMOVUPS     (DX), Y8
 	VMASKMOVPS  (SI), Y8, Y8
 	VADDPS      Y8, Y0, Y0
-	VMOVUPS     32(R9), Y8
+	VMOVUPS     32(DX), Y8
 	VMASKMOVPS  32(SI), Y8, Y8
 	VADDPS      Y8, Y1, Y1
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y8
+	VMOVUPS     (DX), Y8
 	VMASKMOVPS  (SI), Y8, Y8
 	VADDPS      Y8, Y2, Y2
-	VMOVUPS     32(R9), Y8
+	VMOVUPS     32(DX), Y8
 	VMASKMOVPS  32(SI), Y8, Y8
 	VADDPS      Y8, Y3, Y3
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y8
+	VMOVUPS     (DX), Y8
 	VMASKMOVPS  (SI), Y8, Y8
 	VADDPS      Y8, Y4, Y4
-	VMOVUPS     32(R9), Y8
+	VMOVUPS     32(DX), Y8
 	VMASKMOVPS  32(SI), Y8, Y8
 	VADDPS      Y8, Y5, Y5
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y8
+	VMOVUPS     (DX), Y8
 	VMASKMOVPS  (SI), Y8, Y8
 	VADDPS      Y8, Y6, Y6
-	VMOVUPS     32(R9), Y8
+	VMOVUPS     32(DX), Y8
 	VMASKMOVPS  32(SI), Y8, Y8
 	VADDPS      Y8, Y7, Y7
 	ADDQ        DI, SI
 
 r4_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r4_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y4, (AX)
 	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y6, (AX)
 	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r4_edge:
-	VMOVUPS    (R9), Y8
+	VMOVUPS    (DX), Y8
 	VMASKMOVPS Y0, Y8, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y2, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y3, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y4, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y5, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y6, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y7, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -649,26 +649,22 @@ r5_k1:
 	JNE          r5_k1
 
 r5_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y10
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y11, Y11, Y11
 	VXORPS       Y12, Y12, Y12
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r5_nobias
-	VMOVUPS      (R9), Y11
-	VMASKMOVPS   (BX), Y11, Y11
-	VMOVUPS      32(R9), Y12
-	VMASKMOVPS   32(BX), Y12, Y12
+	VMOVUPS      (DX), Y11
+	VMASKMOVPS   (AX), Y11, Y11
+	VMOVUPS      32(DX), Y12
+	VMASKMOVPS   32(AX), Y12, Y12
 
 r5_nobias:
 	VFMADD213PS Y11, Y10, Y0
@@ -681,91 +677,95 @@ r5_nobias:
 	VFMADD213PS Y12, Y10, Y7
 	VFMADD213PS Y11, Y10, Y8
 	VFMADD213PS Y12, Y10, Y9
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r5_noadd
-	VMOVUPS     (R9), Y10
+	VMOVUPS     (DX), Y10
 	VMASKMOVPS  (SI), Y10, Y10
 	VADDPS      Y10, Y0, Y0
-	VMOVUPS     32(R9), Y10
+	VMOVUPS     32(DX), Y10
 	VMASKMOVPS  32(SI), Y10, Y10
 	VADDPS      Y10, Y1, Y1
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y10
+	VMOVUPS     (DX), Y10
 	VMASKMOVPS  (SI), Y10, Y10
 	VADDPS      Y10, Y2, Y2
-	VMOVUPS     32(R9), Y10
+	VMOVUPS     32(DX), Y10
 	VMASKMOVPS  32(SI), Y10, Y10
 	VADDPS      Y10, Y3, Y3
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y10
+	VMOVUPS     (DX), Y10
 	VMASKMOVPS  (SI), Y10, Y10
 	VADDPS      Y10, Y4, Y4
-	VMOVUPS     32(R9), Y10
+	VMOVUPS     32(DX), Y10
 	VMASKMOVPS  32(SI), Y10, Y10
 	VADDPS      Y10, Y5, Y5
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y10
+	VMOVUPS     (DX), Y10
 	VMASKMOVPS  (SI), Y10, Y10
 	VADDPS      Y10, Y6, Y6
-	VMOVUPS     32(R9), Y10
+	VMOVUPS     32(DX), Y10
 	VMASKMOVPS  32(SI), Y10, Y10
 	VADDPS      Y10, Y7, Y7
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y10
+	VMOVUPS     (DX), Y10
 	VMASKMOVPS  (SI), Y10, Y10
 	VADDPS      Y10, Y8, Y8
-	VMOVUPS     32(R9), Y10
+	VMOVUPS     32(DX), Y10
 	VMASKMOVPS  32(SI), Y10, Y10
 	VADDPS      Y10, Y9, Y9
 	ADDQ        DI, SI
 
 r5_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r5_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y4, (AX)
 	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y6, (AX)
 	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y8, (AX)
 	VMOVUPS Y9, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r5_edge:
-	VMOVUPS    (R9), Y10
+	VMOVUPS    (DX), Y10
 	VMASKMOVPS Y0, Y10, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y2, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y3, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y4, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y5, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y6, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y7, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y8, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y9, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -907,26 +907,22 @@ r6_k1:
 	JNE          r6_k1
 
 r6_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	LEAQ         maskTable<>+0(SB), R9
-	SHLQ         $0x02, DX
-	SUBQ         DX, R9
-	ADDQ         $0x40, R9
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, AX
+	SUBQ         AX, DX
+	ADDQ         $0x40, DX
 	VBROADCASTSS scale+64(FP), Y12
+	MOVQ         bias+72(FP), AX
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r6_nobias
-	VMOVUPS      (R9), Y13
-	VMASKMOVPS   (BX), Y13, Y13
-	VMOVUPS      32(R9), Y14
-	VMASKMOVPS   32(BX), Y14, Y14
+	VMOVUPS      (DX), Y13
+	VMASKMOVPS   (AX), Y13, Y13
+	VMOVUPS      32(DX), Y14
+	VMASKMOVPS   32(AX), Y14, Y14
 
 r6_nobias:
 	VFMADD213PS Y13, Y12, Y0
@@ -941,106 +937,110 @@ r6_nobias:
 	VFMADD213PS Y14, Y12, Y9
 	VFMADD213PS Y13, Y12, Y10
 	VFMADD213PS Y14, Y12, Y11
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), BX
+	MOVQ        add+80(FP), SI
+	MOVQ        ldadd+88(FP), DI
 	TESTQ       SI, SI
 	JE          r6_noadd
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y0, Y0
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y1, Y1
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y2, Y2
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y3, Y3
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y4, Y4
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y5, Y5
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y6, Y6
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y7, Y7
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y8, Y8
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y9, Y9
 	ADDQ        DI, SI
-	VMOVUPS     (R9), Y12
+	VMOVUPS     (DX), Y12
 	VMASKMOVPS  (SI), Y12, Y12
 	VADDPS      Y12, Y10, Y10
-	VMOVUPS     32(R9), Y12
+	VMOVUPS     32(DX), Y12
 	VMASKMOVPS  32(SI), Y12, Y12
 	VADDPS      Y12, Y11, Y11
 	ADDQ        DI, SI
 
 r6_noadd:
-	CMPQ    R8, $0x10
+	CMPQ    CX, $0x10
 	JNE     r6_edge
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y4, (AX)
 	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y6, (AX)
 	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y8, (AX)
 	VMOVUPS Y9, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VMOVUPS Y10, (AX)
 	VMOVUPS Y11, 32(AX)
-	ADDQ    CX, AX
+	ADDQ    BX, AX
 	VZEROUPPER
 	RET
 
 r6_edge:
-	VMOVUPS    (R9), Y12
+	VMOVUPS    (DX), Y12
 	VMASKMOVPS Y0, Y12, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y1, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y2, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y3, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y4, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y5, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y6, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y7, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y8, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y9, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    (R9), Y0
+	ADDQ       BX, AX
+	VMOVUPS    (DX), Y0
 	VMASKMOVPS Y10, Y0, (AX)
-	VMOVUPS    32(R9), Y0
+	VMOVUPS    32(DX), Y0
 	VMASKMOVPS Y11, Y0, 32(AX)
-	ADDQ       CX, AX
+	ADDQ       BX, AX
 	VZEROUPPER
 	RET
 
@@ -1447,50 +1447,50 @@ r1_k1:
 	JNE          r1_k1
 
 r1_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z2
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r1_nobias
-	VMOVUPS.Z    (BX), K1, Z5
-	VMOVUPS.Z    64(BX), K2, Z6
+	VMOVUPS.Z    (AX), K1, Z5
+	VMOVUPS.Z    64(AX), K2, Z6
 
 r1_nobias:
 	VFMADD213PS Z5, Z2, Z0
 	VFMADD213PS Z6, Z2, Z1
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r1_noadd
-	VMOVUPS.Z   (SI), K1, Z2
+	VMOVUPS.Z   (BX), K1, Z2
 	VADDPS      Z2, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z2
+	VMOVUPS.Z   64(BX), K2, Z2
 	VADDPS      Z2, Z1, Z1
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r1_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r1_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r1_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -1544,63 +1544,63 @@ r2_k1:
 	JNE          r2_k1
 
 r2_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z4
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z8, Z8, Z8
 	VPXORD       Z9, Z9, Z9
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r2_nobias
-	VMOVUPS.Z    (BX), K1, Z8
-	VMOVUPS.Z    64(BX), K2, Z9
+	VMOVUPS.Z    (AX), K1, Z8
+	VMOVUPS.Z    64(AX), K2, Z9
 
 r2_nobias:
 	VFMADD213PS Z8, Z4, Z0
 	VFMADD213PS Z9, Z4, Z1
 	VFMADD213PS Z8, Z4, Z2
 	VFMADD213PS Z9, Z4, Z3
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r2_noadd
-	VMOVUPS.Z   (SI), K1, Z4
+	VMOVUPS.Z   (BX), K1, Z4
 	VADDPS      Z4, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z4
+	VMOVUPS.Z   64(BX), K2, Z4
 	VADDPS      Z4, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z4
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z4
 	VADDPS      Z4, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z4
+	VMOVUPS.Z   64(BX), K2, Z4
 	VADDPS      Z4, Z3, Z3
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r2_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r2_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r2_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -1665,25 +1665,21 @@ r3_k1:
 	JNE          r3_k1
 
 r3_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z6
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z10, Z10, Z10
 	VPXORD       Z11, Z11, Z11
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r3_nobias
-	VMOVUPS.Z    (BX), K1, Z10
-	VMOVUPS.Z    64(BX), K2, Z11
+	VMOVUPS.Z    (AX), K1, Z10
+	VMOVUPS.Z    64(AX), K2, Z11
 
 r3_nobias:
 	VFMADD213PS Z10, Z6, Z0
@@ -1692,49 +1688,53 @@ r3_nobias:
 	VFMADD213PS Z11, Z6, Z3
 	VFMADD213PS Z10, Z6, Z4
 	VFMADD213PS Z11, Z6, Z5
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r3_noadd
-	VMOVUPS.Z   (SI), K1, Z6
+	VMOVUPS.Z   (BX), K1, Z6
 	VADDPS      Z6, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z6
+	VMOVUPS.Z   64(BX), K2, Z6
 	VADDPS      Z6, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z6
 	VADDPS      Z6, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z6
+	VMOVUPS.Z   64(BX), K2, Z6
 	VADDPS      Z6, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z6
 	VADDPS      Z6, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z6
+	VMOVUPS.Z   64(BX), K2, Z6
 	VADDPS      Z6, Z5, Z5
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r3_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r3_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r3_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -1814,25 +1814,21 @@ r4_k1:
 	JNE          r4_k1
 
 r4_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z8
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r4_nobias
-	VMOVUPS.Z    (BX), K1, Z12
-	VMOVUPS.Z    64(BX), K2, Z13
+	VMOVUPS.Z    (AX), K1, Z12
+	VMOVUPS.Z    64(AX), K2, Z13
 
 r4_nobias:
 	VFMADD213PS Z12, Z8, Z0
@@ -1843,60 +1839,64 @@ r4_nobias:
 	VFMADD213PS Z13, Z8, Z5
 	VFMADD213PS Z12, Z8, Z6
 	VFMADD213PS Z13, Z8, Z7
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r4_noadd
-	VMOVUPS.Z   (SI), K1, Z8
+	VMOVUPS.Z   (BX), K1, Z8
 	VADDPS      Z8, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z8
+	VMOVUPS.Z   64(BX), K2, Z8
 	VADDPS      Z8, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z8
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z8
 	VADDPS      Z8, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z8
+	VMOVUPS.Z   64(BX), K2, Z8
 	VADDPS      Z8, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z8
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z8
 	VADDPS      Z8, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z8
+	VMOVUPS.Z   64(BX), K2, Z8
 	VADDPS      Z8, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z8
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z8
 	VADDPS      Z8, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z8
+	VMOVUPS.Z   64(BX), K2, Z8
 	VADDPS      Z8, Z7, Z7
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r4_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r4_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r4_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -1987,25 +1987,21 @@ r5_k1:
 	JNE          r5_k1
 
 r5_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z10
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z14, Z14, Z14
 	VPXORD       Z15, Z15, Z15
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r5_nobias
-	VMOVUPS.Z    (BX), K1, Z14
-	VMOVUPS.Z    64(BX), K2, Z15
+	VMOVUPS.Z    (AX), K1, Z14
+	VMOVUPS.Z    64(AX), K2, Z15
 
 r5_nobias:
 	VFMADD213PS Z14, Z10, Z0
@@ -2018,71 +2014,75 @@ r5_nobias:
 	VFMADD213PS Z15, Z10, Z7
 	VFMADD213PS Z14, Z10, Z8
 	VFMADD213PS Z15, Z10, Z9
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r5_noadd
-	VMOVUPS.Z   (SI), K1, Z10
+	VMOVUPS.Z   (BX), K1, Z10
 	VADDPS      Z10, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z10
+	VMOVUPS.Z   64(BX), K2, Z10
 	VADDPS      Z10, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z10
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z10
 	VADDPS      Z10, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z10
+	VMOVUPS.Z   64(BX), K2, Z10
 	VADDPS      Z10, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z10
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z10
 	VADDPS      Z10, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z10
+	VMOVUPS.Z   64(BX), K2, Z10
 	VADDPS      Z10, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z10
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z10
 	VADDPS      Z10, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z10
+	VMOVUPS.Z   64(BX), K2, Z10
 	VADDPS      Z10, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z10
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z10
 	VADDPS      Z10, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z10
+	VMOVUPS.Z   64(BX), K2, Z10
 	VADDPS      Z10, Z9, Z9
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r5_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r5_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r5_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -2184,25 +2184,21 @@ r6_k1:
 	JNE          r6_k1
 
 r6_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z12
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z16, Z16, Z16
 	VPXORD       Z17, Z17, Z17
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r6_nobias
-	VMOVUPS.Z    (BX), K1, Z16
-	VMOVUPS.Z    64(BX), K2, Z17
+	VMOVUPS.Z    (AX), K1, Z16
+	VMOVUPS.Z    64(AX), K2, Z17
 
 r6_nobias:
 	VFMADD213PS Z16, Z12, Z0
@@ -2217,82 +2213,86 @@ r6_nobias:
 	VFMADD213PS Z17, Z12, Z9
 	VFMADD213PS Z16, Z12, Z10
 	VFMADD213PS Z17, Z12, Z11
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r6_noadd
-	VMOVUPS.Z   (SI), K1, Z12
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z12
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z12
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z12
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z12
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z12
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z12
 	VADDPS      Z12, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z12
+	VMOVUPS.Z   64(BX), K2, Z12
 	VADDPS      Z12, Z11, Z11
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r6_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r6_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r6_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -2409,25 +2409,21 @@ r7_k1:
 	JNE          r7_k1
 
 r7_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z14
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z18, Z18, Z18
 	VPXORD       Z19, Z19, Z19
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r7_nobias
-	VMOVUPS.Z    (BX), K1, Z18
-	VMOVUPS.Z    64(BX), K2, Z19
+	VMOVUPS.Z    (AX), K1, Z18
+	VMOVUPS.Z    64(AX), K2, Z19
 
 r7_nobias:
 	VFMADD213PS Z18, Z14, Z0
@@ -2444,93 +2440,97 @@ r7_nobias:
 	VFMADD213PS Z19, Z14, Z11
 	VFMADD213PS Z18, Z14, Z12
 	VFMADD213PS Z19, Z14, Z13
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r7_noadd
-	VMOVUPS.Z   (SI), K1, Z14
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z14
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z14
 	VADDPS      Z14, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z14
+	VMOVUPS.Z   64(BX), K2, Z14
 	VADDPS      Z14, Z13, Z13
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r7_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r7_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r7_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -2658,25 +2658,21 @@ r8_k1:
 	JNE          r8_k1
 
 r8_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z16
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z20, Z20, Z20
 	VPXORD       Z21, Z21, Z21
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r8_nobias
-	VMOVUPS.Z    (BX), K1, Z20
-	VMOVUPS.Z    64(BX), K2, Z21
+	VMOVUPS.Z    (AX), K1, Z20
+	VMOVUPS.Z    64(AX), K2, Z21
 
 r8_nobias:
 	VFMADD213PS Z20, Z16, Z0
@@ -2695,104 +2691,108 @@ r8_nobias:
 	VFMADD213PS Z21, Z16, Z13
 	VFMADD213PS Z20, Z16, Z14
 	VFMADD213PS Z21, Z16, Z15
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r8_noadd
-	VMOVUPS.Z   (SI), K1, Z16
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z13, Z13
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z16
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z16
 	VADDPS      Z16, Z14, Z14
-	VMOVUPS.Z   64(SI), K2, Z16
+	VMOVUPS.Z   64(BX), K2, Z16
 	VADDPS      Z16, Z15, Z15
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r8_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r8_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r8_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, K1, (AX)
 	VMOVUPS Z15, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -2931,25 +2931,21 @@ r9_k1:
 	JNE          r9_k1
 
 r9_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z18
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z22, Z22, Z22
 	VPXORD       Z23, Z23, Z23
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r9_nobias
-	VMOVUPS.Z    (BX), K1, Z22
-	VMOVUPS.Z    64(BX), K2, Z23
+	VMOVUPS.Z    (AX), K1, Z22
+	VMOVUPS.Z    64(AX), K2, Z23
 
 r9_nobias:
 	VFMADD213PS Z22, Z18, Z0
@@ -2970,115 +2966,119 @@ r9_nobias:
 	VFMADD213PS Z23, Z18, Z15
 	VFMADD213PS Z22, Z18, Z16
 	VFMADD213PS Z23, Z18, Z17
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r9_noadd
-	VMOVUPS.Z   (SI), K1, Z18
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z13, Z13
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z14, Z14
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z15, Z15
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z18
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z18
 	VADDPS      Z18, Z16, Z16
-	VMOVUPS.Z   64(SI), K2, Z18
+	VMOVUPS.Z   64(BX), K2, Z18
 	VADDPS      Z18, Z17, Z17
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r9_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r9_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r9_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, K1, (AX)
 	VMOVUPS Z15, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, K1, (AX)
 	VMOVUPS Z17, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -3232,25 +3232,21 @@ r10_k1:
 	JNE          r10_k1
 
 r10_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z20
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z24, Z24, Z24
 	VPXORD       Z25, Z25, Z25
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r10_nobias
-	VMOVUPS.Z    (BX), K1, Z24
-	VMOVUPS.Z    64(BX), K2, Z25
+	VMOVUPS.Z    (AX), K1, Z24
+	VMOVUPS.Z    64(AX), K2, Z25
 
 r10_nobias:
 	VFMADD213PS Z24, Z20, Z0
@@ -3273,126 +3269,130 @@ r10_nobias:
 	VFMADD213PS Z25, Z20, Z17
 	VFMADD213PS Z24, Z20, Z18
 	VFMADD213PS Z25, Z20, Z19
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r10_noadd
-	VMOVUPS.Z   (SI), K1, Z20
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z13, Z13
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z14, Z14
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z15, Z15
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z16, Z16
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z17, Z17
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z20
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z20
 	VADDPS      Z20, Z18, Z18
-	VMOVUPS.Z   64(SI), K2, Z20
+	VMOVUPS.Z   64(BX), K2, Z20
 	VADDPS      Z20, Z19, Z19
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r10_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r10_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r10_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, K1, (AX)
 	VMOVUPS Z15, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, K1, (AX)
 	VMOVUPS Z17, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, K1, (AX)
 	VMOVUPS Z19, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -3557,25 +3557,21 @@ r11_k1:
 	JNE          r11_k1
 
 r11_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z22
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z26, Z26, Z26
 	VPXORD       Z27, Z27, Z27
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r11_nobias
-	VMOVUPS.Z    (BX), K1, Z26
-	VMOVUPS.Z    64(BX), K2, Z27
+	VMOVUPS.Z    (AX), K1, Z26
+	VMOVUPS.Z    64(AX), K2, Z27
 
 r11_nobias:
 	VFMADD213PS Z26, Z22, Z0
@@ -3600,137 +3596,141 @@ r11_nobias:
 	VFMADD213PS Z27, Z22, Z19
 	VFMADD213PS Z26, Z22, Z20
 	VFMADD213PS Z27, Z22, Z21
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r11_noadd
-	VMOVUPS.Z   (SI), K1, Z22
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z13, Z13
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z14, Z14
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z15, Z15
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z16, Z16
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z17, Z17
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z18, Z18
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z19, Z19
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z22
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z22
 	VADDPS      Z22, Z20, Z20
-	VMOVUPS.Z   64(SI), K2, Z22
+	VMOVUPS.Z   64(BX), K2, Z22
 	VADDPS      Z22, Z21, Z21
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r11_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r11_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r11_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, K1, (AX)
 	VMOVUPS Z15, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, K1, (AX)
 	VMOVUPS Z17, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, K1, (AX)
 	VMOVUPS Z19, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z20, K1, (AX)
 	VMOVUPS Z21, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
@@ -3982,25 +3982,21 @@ r12_k1:
 	JNE          r12_k1
 
 r12_done:
-	MOVQ         c+40(FP), AX
-	MOVQ         ldc+48(FP), CX
-	MOVQ         cols+56(FP), DX
-	MOVQ         bias+72(FP), BX
-	MOVQ         add+80(FP), SI
-	MOVQ         ldadd+88(FP), DI
-	MOVQ         DX, R8
-	MOVL         $0xffffffff, R9
-	BZHIL        DX, R9, R9
-	KMOVW        R9, K1
-	SHRL         $0x10, R9
-	KMOVW        R9, K2
+	MOVQ         cols+56(FP), AX
+	MOVQ         AX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        AX, DX, DX
+	KMOVW        DX, K1
+	SHRL         $0x10, DX
+	KMOVW        DX, K2
 	VBROADCASTSS scale+64(FP), Z24
+	MOVQ         bias+72(FP), AX
 	VPXORD       Z28, Z28, Z28
 	VPXORD       Z29, Z29, Z29
-	TESTQ        BX, BX
+	TESTQ        AX, AX
 	JE           r12_nobias
-	VMOVUPS.Z    (BX), K1, Z28
-	VMOVUPS.Z    64(BX), K2, Z29
+	VMOVUPS.Z    (AX), K1, Z28
+	VMOVUPS.Z    64(AX), K2, Z29
 
 r12_nobias:
 	VFMADD213PS Z28, Z24, Z0
@@ -4027,148 +4023,152 @@ r12_nobias:
 	VFMADD213PS Z29, Z24, Z21
 	VFMADD213PS Z28, Z24, Z22
 	VFMADD213PS Z29, Z24, Z23
-	TESTQ       SI, SI
+	MOVQ        c+40(FP), AX
+	MOVQ        ldc+48(FP), DX
+	MOVQ        add+80(FP), BX
+	MOVQ        ldadd+88(FP), SI
+	TESTQ       BX, BX
 	JE          r12_noadd
-	VMOVUPS.Z   (SI), K1, Z24
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z0, Z0
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z1, Z1
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z2, Z2
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z3, Z3
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z4, Z4
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z5, Z5
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z6, Z6
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z7, Z7
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z8, Z8
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z9, Z9
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z10, Z10
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z11, Z11
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z12, Z12
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z13, Z13
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z14, Z14
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z15, Z15
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z16, Z16
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z17, Z17
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z18, Z18
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z19, Z19
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z20, Z20
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z21, Z21
-	ADDQ        DI, SI
-	VMOVUPS.Z   (SI), K1, Z24
+	ADDQ        SI, BX
+	VMOVUPS.Z   (BX), K1, Z24
 	VADDPS      Z24, Z22, Z22
-	VMOVUPS.Z   64(SI), K2, Z24
+	VMOVUPS.Z   64(BX), K2, Z24
 	VADDPS      Z24, Z23, Z23
-	ADDQ        DI, SI
+	ADDQ        SI, BX
 
 r12_noadd:
-	CMPQ    R8, $0x20
+	CMPQ    CX, $0x20
 	JNE     r12_edge
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z22, (AX)
 	VMOVUPS Z23, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 
 r12_edge:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z2, K1, (AX)
 	VMOVUPS Z3, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z4, K1, (AX)
 	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z6, K1, (AX)
 	VMOVUPS Z7, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z8, K1, (AX)
 	VMOVUPS Z9, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z10, K1, (AX)
 	VMOVUPS Z11, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z12, K1, (AX)
 	VMOVUPS Z13, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z14, K1, (AX)
 	VMOVUPS Z15, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z16, K1, (AX)
 	VMOVUPS Z17, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z18, K1, (AX)
 	VMOVUPS Z19, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z20, K1, (AX)
 	VMOVUPS Z21, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VMOVUPS Z22, K1, (AX)
 	VMOVUPS Z23, K2, 64(AX)
-	ADDQ    CX, AX
+	ADDQ    DX, AX
 	VZEROUPPER
 	RET
 

@@ -9,6 +9,8 @@ const (
 	isaGeneric isa = iota
 	isaAVX2        // AVX2, FMA, F16C
 	isaAVX512      // AVX-512 F, BW, DQ, VL on top of AVX2
+	isaVNNI        // AVX-512 VNNI: 8-bit integer products
+	isaBF16        // AVX-512 BF16: bfloat16 products
 	isaNEON        // the vectors of arm64, of 128 bits
 )
 
@@ -28,13 +30,15 @@ var impls = []impl{
 	{"generic", isaGeneric, true},
 	{"avx2", isaAVX2, hasAVX2()},
 	{"avx512", isaAVX512, hasAVX512()},
+	{"avx512vnni", isaVNNI, hasVNNI()},
+	{"avx512bf16", isaBF16, hasBF16()},
 	{"neon", isaNEON, hasNEON()},
 }
 
 // active is the level that the exported functions use.
 var active = chooseISA(os.Getenv(EnvSIMD))
 
-// ISA names the selected instruction set: "avx512", "avx2", "neon" or "generic".
+// ISA names the selected instruction set: "avx512bf16", "avx512vnni", "avx512", "avx2", "neon" or "generic".
 func ISA() string { return impls[active].Name }
 
 // ISAs names the instruction sets that this machine has, the slowest first.

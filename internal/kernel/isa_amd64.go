@@ -15,4 +15,8 @@ func hasAVX512() bool {
 		cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 }
 
+func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512VNNI }
+
+func hasBF16() bool { return hasVNNI() && cpu.X86.HasAVX512BF16 }
+
 func hasNEON() bool { return false }

@@ -6,6 +6,8 @@ import "golang.org/x/sys/cpu"
 
 func hasAVX2() bool   { return false }
 func hasAVX512() bool { return false }
+func hasVNNI() bool   { return false }
+func hasBF16() bool   { return false }
 
 // hasNEON is true everywhere: the 64-bit architecture includes it.
 func hasNEON() bool { return true }

@@ -4,4 +4,6 @@ package kernel
 
 func hasAVX2() bool   { return false }
 func hasAVX512() bool { return false }
+func hasVNNI() bool   { return false }
+func hasBF16() bool   { return false }
 func hasNEON() bool   { return false }

@@ -40,7 +40,7 @@ func dot64(a, b []float32) (sum, bound float64) {
 }
 
 func TestISA(t *testing.T) {
-	require.Contains(t, []string{"generic", "avx2", "avx512", "neon"}, ISA())
+	require.Contains(t, []string{"generic", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon"}, ISA())
 	require.Equal(t, isaGeneric, chooseISA("generic"))
 	best := chooseISA("")
 	require.Equal(t, best, chooseISA("no-such-thing"), "an unknown name is ignored")

@@ -79,7 +79,7 @@ func (p *Packed) K() int { return p.k }
 // resize makes room for an n x k matrix. The filling of the last panel is not cleared unless memory is new.
 func (p *Packed) resize(n, k int) {
 	p.n, p.k = n, k
-	p.data = alignedSlice(p.data, (n+panelCols-1)/panelCols*panelCols*k)
+	p.data = alignedSlice(p.data, panels(n)*k)
 }
 
 // panel returns the panel that starts with row at, [k][32].
@@ -114,12 +114,12 @@ func packPanel(dst, src []float32, rows, k, lds, w int) {
 
 // alignedSlice returns n values that start on a 64-byte line, in buf's memory if it is large enough. Values that were
 // there before may still be.
-func alignedSlice(buf []float32, n int) []float32 {
+func alignedSlice[T float32 | uint32](buf []T, n int) []T {
 	if cap(buf) >= n {
 		return buf[:n]
 	}
 	const line = 16
-	b := make([]float32, n+line-1)
+	b := make([]T, n+line-1)
 	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % (4 * line) / 4)
 	return b[off : off+n : off+n]
 }

@@ -10,13 +10,39 @@ import (
 // it returns the rate of scalar Go code. It is for benchmarks.
 func MeasurePeak(d time.Duration) float64 { return measurePeakAt(active, d) }
 
+// MeasurePeakBF16 and MeasurePeakInt8 are MeasurePeak for the dot-product instructions of 16 and 8 bits. Where a level has
+// none they are 0.
+func MeasurePeakBF16(d time.Duration) float64 { return measurePeakBF16At(active, d) }
+
+// MeasurePeakInt8 is described at MeasurePeakBF16.
+func MeasurePeakInt8(d time.Duration) float64 { return measurePeakInt8At(active, d) }
+
 func measurePeakAt(l isa, d time.Duration) float64 {
-	// One round takes 12 to 24 cycles; 4096 rounds stay under 50 microseconds.
+	return bestRate(d, func(rounds int) int { return peakFMA(l, rounds) })
+}
+
+func measurePeakBF16At(l isa, d time.Duration) float64 {
+	if l < isaBF16 {
+		return 0
+	}
+	return bestRate(d, peakDotBF16)
+}
+
+func measurePeakInt8At(l isa, d time.Duration) float64 {
+	if l < isaVNNI {
+		return 0
+	}
+	return bestRate(d, peakDotInt8)
+}
+
+// bestRate runs a loop again and again, which returns its number of operations.
+func bestRate(d time.Duration, run func(rounds int) int) float64 {
+	// One round takes 6 to 24 cycles; 4096 rounds stay under 50 microseconds.
 	const rounds = 4096
 	var best float64
 	for start := time.Now(); ; {
 		t := time.Now()
-		flops := peakFMA(l, rounds)
+		flops := run(rounds)
 		rate := float64(flops) / float64(time.Since(t).Nanoseconds())
 		best = max(best, rate)
 		if time.Since(start) > d {

@@ -9,3 +9,9 @@ func peakFMAAVX2(n int)
 
 // peakFMAAVX512 runs n > 0 rounds of 12 independent FMAs of 16 lanes on registers.
 func peakFMAAVX512(n int)
+
+// peakBF16AVX512 runs n > 0 rounds of 12 independent VDPBF16PS of 16 lanes on registers.
+func peakBF16AVX512(n int)
+
+// peakInt8AVX512 runs n > 0 rounds of 12 independent VPDPBUSD of 16 lanes on registers.
+func peakInt8AVX512(n int)

@@ -4,11 +4,8 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-// hasVNNI and hasVBMI tell what there is beyond the level avx512; without VNNI the integer kernels of AVX2 are used.
-var (
-	hasVNNI = hasAVX512() && cpu.X86.HasAVX512VNNI
-	hasVBMI = hasAVX512() && cpu.X86.HasAVX512VBMI
-)
+// hasVBMI tells whether there are byte permutations, which are no level of their own: nothing but decode8VBMI has them.
+var hasVBMI = hasAVX512() && cpu.X86.HasAVX512VBMI
 
 func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
 	if l == isaGeneric {
@@ -18,7 +15,7 @@ func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, bas
 	lanes, n := q.Lanes(), len(codes)
 	w := min(panelCols, lanes-at)
 	panel := q.q8[at*q.groups*4 : (at+w)*q.groups*4]
-	vnni := l == isaAVX512 && hasVNNI
+	vnni := l >= isaVNNI // else the integer kernels of AVX2
 	decodeRows(l, q.levels, scratch, 4*q.groups, residuals, n, vnni)
 	switch {
 	case vnni && w == 32:
@@ -45,7 +42,7 @@ func decodeRows(l isa, t *Levels, dst []uint8, stride int, src []byte, rows int,
 		n := rows * rb
 		done := n &^ 31
 		switch {
-		case l == isaAVX512 && hasVBMI && n >= 64:
+		case l >= isaAVX512 && hasVBMI && n >= 64:
 			done = n &^ 63
 			decode8VBMI(&dst[0], &src[0], done, &table[0])
 		case n >= 32:

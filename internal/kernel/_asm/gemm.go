@@ -3,6 +3,7 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
 )
 
 // panelBytes is the stride of a panel: 32 columns of float32.
@@ -42,30 +43,40 @@ func genGemmTile(s isa) {
 	}
 }
 
-// store is the epilogue of gemmTile.
+// store is the epilogue of gemmTile: scale, bias, add.
 func (t *tile) store(name string) {
-	s := t.s
-	c, ldc, cols := load64("c"), load64("ldc"), load64("cols")
-	bias, add, ldadd := load64("bias"), load64("add"), load64("ldadd")
-	full := GP64()
+	cols, full := load64("cols"), GP64()
 	MOVQ(cols, full)
-	m := s.newMask(cols, t.nv)
+	m := t.s.newMask(cols, t.nv)
+	sc := t.s.v()
+	t.s.broadcast("scale", sc)
+	bv := t.bias(name, m)
+	for i, r := range t.acc {
+		VFMADD213PS(bv[i%t.nv], sc, r)
+	}
+	t.write(name, m, full)
+}
 
-	sc, bv := s.v(), s.vs(t.nv)
-	s.broadcast("scale", sc)
+// bias loads the columns' biases, zero where there are none.
+func (t *tile) bias(name string, m mask) []VecVirtual {
+	bias, bv := load64("bias"), t.s.vs(t.nv)
 	for i := range bv {
-		s.zero(bv[i])
+		t.s.zero(bv[i])
 	}
 	TESTQ(bias, bias)
 	JE(LabelRef(name + "_nobias"))
 	for i := range bv {
-		m.load(i, Mem{Base: bias, Disp: i * s.width()}, bv[i])
+		m.load(i, Mem{Base: bias, Disp: i * t.s.width()}, bv[i])
 	}
 	Label(name + "_nobias")
-	for i, r := range t.acc {
-		VFMADD213PS(bv[i%t.nv], sc, r)
-	}
+	return bv
+}
 
+// write adds what is to be added to the accumulators and stores the columns in use, full of them.
+func (t *tile) write(name string, m mask, full GPVirtual) {
+	s := t.s
+	c, ldc := load64("c"), load64("ldc")
+	add, ldadd := load64("add"), load64("ldadd")
 	TESTQ(add, add)
 	JE(LabelRef(name + "_noadd"))
 	for r := range t.rows {

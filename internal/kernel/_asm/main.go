@@ -9,10 +9,12 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, maxsim, vector, convert, interact, residual or peak")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, vector, convert, interact, residual or peak")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
+		"gemmbf16": genGemmBF16,
+		"gemmint8": genGemmInt8,
 		"maxsim":   genMaxSim,
 		"vector":   genVector,
 		"convert":  genConvert,
@@ -28,4 +30,7 @@ func main() {
 		gen(s)
 	}
 	Generate()
+	if err := encodeBF16(flag.Lookup("out").Value.String()); err != nil {
+		log.Fatal(err)
+	}
 }
