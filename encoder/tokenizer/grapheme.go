@@ -4,7 +4,8 @@ import "unicode/utf8"
 
 // cluster returns the end of the extended grapheme cluster that starts at i (Unicode Annex 29). Only clusters of
 // less than 6 bytes matter to the caller, so that rules that make longer ones anyway are left out: regional
-// indicators (GB12, GB13), emoji sequences but after (c) and (r) (GB11) and Indic conjuncts (GB9c).
+// indicators (GB12, GB13), emoji sequences but after (c) and (r) (GB11) and Indic conjuncts (GB9c). Where a longer
+// one ends does matter: the marks that follow may be a short one.
 //
 // The properties are measured from the reference (see _gen/unicode.py), and not those of a Go package, whose
 // version of Unicode may be another.

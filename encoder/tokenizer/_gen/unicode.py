@@ -87,8 +87,13 @@ for cp in range(0x110000):
         f |= JOIN
     if cp >= 0x80 and clusters.normalize_str(c + "a") == "Y":
         f |= PREPEND
-    # Longer code points make clusters that are too long whether they break or not.
-    if cp < 0x80 and (cp < 32 or cp == 127) or 0x80 <= cp < 0x10000 and clusters.normalize_str(c + "\u0301") != "Y":
+    if cp < 0x80:
+        alone = cp < 32 or cp == 127
+    elif cp < 0x10000:
+        alone = clusters.normalize_str(c + "\u0301") != "Y"
+    else:  # a cluster that starts with it is never short, but the marks after it may be one
+        alone = clusters.normalize_str(c + "\u0301\u0301") == "YY"
+    if alone:
         f |= BREAK
     if cp >= 0x80 and not f & JOIN and clusters.normalize_str("\xa9\u200d" + c) == "YYY":
         f |= PICTO
