@@ -1,4 +1,4 @@
-// Command dump tokenizes texts for oracle.py: it reads texts from stdin, each a little-endian uint32 length and
+// Command dump tokenizes texts for compare.py: it reads texts from stdin, each a little-endian uint32 length and
 // that many bytes, and writes for each the number of tokens, then id, start and end of each token (int32, offsets
 // in code points).
 package main
