@@ -30,8 +30,15 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 		return newBert(c, l)
 	case "modernbert":
 		return newModernBert(c, l)
-	case "t5", "mt5", "umt5":
+	case "t5", "mt5", "umt5", "mrt5":
 		return newT5(c, l)
+	case "lfm2", "lfm2_bidirectional":
+		return newLFM2(c, l)
+	case "mamba":
+		return newMamba(c, l)
+	}
+	if _, ok := decoderTypes[c.Config.ModelType]; ok {
+		return newDecoder(c, l)
 	}
 	return nil, fmt.Errorf("architecture %q: %w", c.Config.ModelType, ErrUnsupported)
 }

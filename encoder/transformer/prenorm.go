@@ -17,6 +17,9 @@ type prenorm struct {
 	layers        []prenormLayer
 	finalNorm     norm
 	biases        *biases // nil without
+	gate          *DeleteGate
+	gateLayer     int   // the layer before which the gate stands
+	pad           int32 // the gate deletes this token
 	// probe, in tests, sees the input of every layer and the output after the last norm.
 	probe func(layer int, x []float32)
 }
@@ -75,12 +78,18 @@ func (m *prenorm) Forward(ctx context.Context, b *Batch, dst []float32) error {
 		s.setBiases(m.biases, b.Lens)
 	}
 	s.normed = grow(s.normed, rows*h)
+	cur := *b
 	for i := range m.layers {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if m.gate != nil && i == m.gateLayer {
+			b.Kept = s.delete(m.gate, m.pad, x, &cur, make([]int32, 0, rows))
+			rows = len(cur.IDs)
+			x = x[:rows*h]
+		}
 		m.look(i, x)
-		if err := m.layers[i].forward(s, x, b, rows, h); err != nil {
+		if err := m.layers[i].forward(s, x, &cur, rows, h); err != nil {
 			return err
 		}
 	}
@@ -165,6 +174,7 @@ func (s *scratch) setBiases(t *biases, lens []int) {
 		s.relative = append(s.relative, relative{})
 	}
 	for i, table := range t.tables {
+		s.relative[i].all = nil
 		s.relative[i].fill(table, t.buckets, t.heads, longest)
 	}
 }

@@ -13,8 +13,14 @@ type scratch struct {
 	scores        []float32
 	normed        []float32
 	relative      []relative
-	bias          []float32
-	keys, values  *kernel.Packed
+	// What is left after a delete gate.
+	gates        []float32
+	ids          []int32
+	positions    []int32
+	lens         []int
+	attend       []bool
+	bias         []float32
+	keys, values *kernel.Packed
 }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/golbert/golbert/encoder/checkpoint"
@@ -19,12 +20,25 @@ type t5Config struct {
 	MaxDistance int     `json:"relative_attention_max_distance"`
 	Eps         float64 `json:"layer_norm_epsilon"`
 	FeedForward string  `json:"feed_forward_proj"` // "relu", "gated-gelu" ...
+
+	// Of MrT5.
+	GateLayer    int      `json:"delete_gate_layer"`
+	GateNorm     bool     `json:"gate_layer_norm"`
+	GateScale    float64  `json:"sigmoid_mask_scale"`
+	Threshold    *float64 `json:"deletion_threshold"` // missing: half the scale
+	DeletionType *string  `json:"deletion_type"`
+	Softmax1     bool     `json:"use_softmax1"`
+	Pad          int32    `json:"pad_token_id"`
 }
 
 // newT5 loads the encoder of T5 1.0 and 1.1, mT5, umT5 and ByT5 (Raffel et al., JMLR 2020; Xue et al., NAACL 2021
 // and TACL 2022) under the tensor names of transformers' T5EncoderModel: root-mean-square norms, scores that are
 // not scaled, and learned biases by distance instead of positions, which the first layer has for all (in umT5
 // every layer has its own). A decoder in the checkpoint is left alone.
+//
+// MrT5 (Kallini et al., ICLR 2025) is ByT5 with a gate before one of the layers that deletes tokens for good: the
+// layers after it run on what is left, with the biases of the original distances, and there are fewer vectors than
+// tokens.
 func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	arch := c.Config.ModelType
 	s := settings{arch: arch}
@@ -32,6 +46,7 @@ func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	if arch != "t5" {
 		g.Vocab, g.FFN, g.Layers, g.Heads, g.FeedForward = 250112, 1024, 8, 6, "gated-gelu"
 	}
+	g.GateLayer, g.GateNorm, g.GateScale = 2, true, -10
 	s.read(&c.Config, &g)
 	s.size("vocab_size", g.Vocab, 1<<24)
 	s.size("d_model", g.Hidden, 0)
@@ -44,6 +59,9 @@ func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	s.positive("layer_norm_epsilon", g.Eps)
 	if g.Buckets%4 != 0 || g.MaxDistance <= g.Buckets/4 {
 		s.fail("relative_attention_num_buckets %d and relative_attention_max_distance %d", g.Buckets, g.MaxDistance)
+	}
+	if arch == "mrt5" {
+		s.gate(&g)
 	}
 	name, gated := strings.CutPrefix(g.FeedForward, "gated-")
 	if gated && name == "gelu" {
@@ -67,7 +85,7 @@ func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	m.layers = make([]prenormLayer, g.Layers)
 	for i := range m.layers {
 		b, p := &m.layers[i], fmt.Sprintf("encoder.block.%d.layer.", i)
-		a := &attention{heads: heads{q: g.Heads, kv: g.Heads, dim: g.HeadDim, scale: 1}, bias: 1}
+		a := &attention{heads: heads{q: g.Heads, kv: g.Heads, dim: g.HeadDim, scale: 1, sink: arch == "mrt5" && g.Softmax1}, bias: 1}
 		b.mixer = a
 		q := p + "0.SelfAttention."
 		if i == 0 || arch == "umt5" {
@@ -87,6 +105,39 @@ func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 		}
 		l.stack(&b.ffn.down, g.FFN, false, stacked{d + "wo", h})
 	}
+	if arch == "mrt5" {
+		m.gate, m.gateLayer, m.pad = l.gate(fmt.Sprintf("encoder.block.%d.delete_gate.", g.GateLayer), &g), g.GateLayer, g.Pad
+	}
 	m.finalNorm = *l.rms("encoder.final_layer_norm", h, g.Eps)
 	return m.finish(l, &s)
+}
+
+// gate checks MrT5's settings.
+func (s *settings) gate(g *t5Config) {
+	if g.GateLayer < 0 || g.GateLayer >= g.Layers {
+		s.fail("delete_gate_layer %d of %d layers", g.GateLayer, g.Layers)
+	}
+	if !(g.GateScale < 0 && g.GateScale > -math.MaxFloat32) {
+		s.fail("sigmoid_mask_scale %v", g.GateScale)
+	}
+	if g.Threshold == nil {
+		half := g.GateScale / 2
+		g.Threshold = &half
+	}
+	if t := g.DeletionType; t != nil && *t != "scaled_sigmoid" {
+		s.fail("deletion_type %q", *t)
+	}
+}
+
+// gate reads MrT5's gate.
+func (l *loader) gate(name string, g *t5Config) *DeleteGate {
+	d := &DeleteGate{Scale: float32(g.GateScale), Threshold: float32(*g.Threshold), Eps: 1e-6}
+	if g.GateNorm {
+		d.Norm = l.floats(name+"layer_norm.weight", g.Hidden)
+	}
+	d.Weight = l.floats(name+"feed_forward.weight", 1, g.Hidden)
+	if b := l.floats(name+"feed_forward.bias", 1); b != nil {
+		d.Bias = b[0]
+	}
+	return d
 }

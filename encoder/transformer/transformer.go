@@ -32,6 +32,10 @@ type Batch struct {
 	// Languages holds for each sequence its language's position in Multilingual.Languages; nil means the
 	// model's default language everywhere. Models with one part for all languages do not look at it.
 	Languages []int
+	// Kept is set by Forward, to nil by models that give every token a row. Models that delete tokens on the way
+	// (MrT5) write a row for each token that is left, and Kept says which these are: numbers of tokens in IDs,
+	// ascending, at least one of every sequence.
+	Kept []int32
 }
 
 // Shape describes a loaded transformer.
@@ -50,7 +54,8 @@ type Shape struct {
 type Encoder interface {
 	// Shape describes the model.
 	Shape() Shape
-	// Forward writes the last hidden state of every token of b to dst, len(b.IDs) x Hidden, row-major. The
+	// Forward writes the last hidden state of every token of b to dst, len(b.IDs) x Hidden, row-major; of models
+	// that delete tokens only those that are left, len(b.Kept) x Hidden, dst having room for all the same. The
 	// context is looked at between layers; its error is returned as it is. Other errors wrap ErrBatch.
 	// Forward panics when dst is too short.
 	Forward(ctx context.Context, b *Batch, dst []float32) error
@@ -73,6 +78,9 @@ type Multilingual interface {
 
 // check validates a batch against a model's limits.
 func (b *Batch) check(s Shape) error {
+	if b.Kept != nil { // no write without need: one batch may be in several calls
+		b.Kept = nil
+	}
 	sum := 0
 	for i, n := range b.Lens {
 		if n <= 0 {
