@@ -129,6 +129,7 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 	for _, t := range group {
 		p := &prep[t]
 		b.IDs, b.Lens = append(b.IDs, p.ids...), append(b.Lens, len(p.ids))
+		p.rows = len(p.ids)
 		for i := range p.ids {
 			b.Attend = append(b.Attend, i < p.attended)
 		}
@@ -150,6 +151,9 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 		}
 		return fmt.Errorf("encoder: %w", err)
 	}
+	if batch.Kept != nil {
+		kept = drop(prep, group, batch.Kept, m.w.tok)
+	}
 	// Only kept rows go through the head; they move up in place.
 	at, row := 0, 0
 	for _, t := range group {
@@ -157,7 +161,7 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 			copy(hidden[row*h:(row+1)*h], hidden[(at+int(k))*h:(at+int(k)+1)*h])
 			row++
 		}
-		at += len(prep[t].ids)
+		at += prep[t].rows
 	}
 	vec := m.w.head.apply(hidden[:kept*h], kept, &w.head)
 	dim := m.Dim()
@@ -176,6 +180,39 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 		*p = prepared{}
 	}
 	return nil
+}
+
+// drop takes the tokens that the transformer deleted out of the texts of a group and returns how many vectors are left.
+// left lists the tokens of the group that have a row. Positions in keep become those of rows.
+func drop(prep []prepared, group []int, left []int32, tok *tokenizer.Tokenizer) int {
+	at, total := int32(0), 0
+	for _, t := range group {
+		p := &prep[t]
+		n := 0
+		for n < len(left) && left[n] < at+int32(len(p.ids)) {
+			n++
+		}
+		own := left[:n]
+		left = left[n:]
+		p.rows = n
+		next := 0
+		for i, k := range p.keep {
+			if r, found := slices.BinarySearch(own, at+k); found {
+				p.keep[next], p.tokens[next] = int32(r), p.tokens[i]
+				next++
+			}
+		}
+		p.keep, p.tokens = p.keep[:next], p.tokens[:next]
+		if next == 0 {
+			// Nothing is left but tokens of the skiplist: a text always has a vector.
+			id := p.ids[own[0]-at]
+			text, _ := tok.Token(id)
+			p.keep, p.tokens = append(p.keep, 0), append(p.tokens, Token{ID: id, Text: text})
+		}
+		total += len(p.keep)
+		at += int32(len(p.ids))
+	}
+	return total
 }
 
 func (m *Model) workerCount() int {

@@ -16,6 +16,7 @@ type prepared struct {
 	keep      []int32 // the positions whose vectors are kept
 	tokens    []Token // one per kept position
 	truncated bool
+	rows      int // of the transformer's output: one per id, fewer where it deletes tokens
 }
 
 // checkText refuses texts that no model can encode.

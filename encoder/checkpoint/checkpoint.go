@@ -209,6 +209,7 @@ var embeddingNames = []string{
 	"embeddings.tok_embeddings.weight",  // ModernBERT
 	"embed_tokens.weight",               // T5 encoders and decoders
 	"shared.weight",                     // T5
+	"embeddings.weight",                 // Mamba
 }
 
 // findPrefix finds what stands before the name of the token embeddings. The shortest prefix wins: checkpoints of

@@ -21,7 +21,8 @@ type bert struct {
 	shape         Shape
 	heads         heads
 	words         table
-	positions     []float32 // rows of Hidden
+	positions     []float32 // rows of Hidden; nil where rope stands for them
+	rope          *rope
 	padding       int       // RoBERTa's padding token; -1 in BERT
 	types         []float32 // rows of Hidden
 	embeddingNorm norm
@@ -79,6 +80,9 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 			l.attnNorm.to(in, x, rows)
 		}
 		l.qkv.apply(s, s.qkv, 3*h, in, h, rows, kernel.Epilogue{})
+		if m.rope != nil {
+			m.rope.apply(s.qkv, 3*h, m.heads.q+m.heads.kv, b.Lens)
+		}
 		if err := s.attention(s.ctx, s.qkv, b, &m.heads, nil); err != nil {
 			return err
 		}
@@ -144,9 +148,9 @@ func (m *bert) embed(x []float32, b *Batch) error {
 					return batchError("token %d has type %d, the model has %d types", at, t, len(m.types)/h)
 				}
 			}
-			pos, typ := m.positions[p*h:(p+1)*h], m.types[t*h:(t+1)*h]
-			for i := range row {
-				row[i] += pos[i] + typ[i]
+			add(row, m.types[t*h:(t+1)*h])
+			if m.positions != nil {
+				add(row, m.positions[p*h:(p+1)*h])
 			}
 			at++
 		}
@@ -158,5 +162,11 @@ func (m *bert) embed(x []float32, b *Batch) error {
 func (m *bert) look(layer int, x []float32) {
 	if m.probe != nil {
 		m.probe(layer, x)
+	}
+}
+
+func add(x, y []float32) {
+	for i, v := range y {
+		x[i] += v
 	}
 }

@@ -72,7 +72,7 @@ func (m *prenorm) Forward(ctx context.Context, b *Batch, dst []float32) error {
 		m.embeddingNorm.apply(x, rows)
 	}
 
-	s := scratchPool.Get().(*scratch)
+	s := getScratch(b)
 	defer scratchPool.Put(s)
 	if m.biases != nil {
 		s.setBiases(m.biases, b.Lens)
