@@ -137,16 +137,16 @@ func checkPieces(ctx context.Context, fsys vfs.FS, dir string, first error) (*Re
 // verifyAll checks every block of the file. The error names the first bad one.
 func (f *segFile) verifyAll(ctx context.Context) (err error) {
 	defer f.catch(debug.SetPanicOnFault(true), &err)
-	const step = 64 * blockSize
+	const step = 1024 * blockSize
 	for at := uint64(0); at < uint64(len(f.ver.data)); at += step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if bad := f.ver.ok(at, min(at+step, uint64(len(f.ver.data)))); bad >= 0 {
-			return &CorruptError{File: f.name, Section: f.sectionAt(uint64(bad)), Offset: bad, Got: "checksum mismatch in the block of 64 KiB that starts there"}
+			return &CorruptError{File: f.name, Section: f.sectionAt(uint64(bad)), Offset: bad, Got: "checksum mismatch in the block of 4 KiB that starts there"}
 		}
 	}
-	return nil
+	return f.verifyCopy()
 }
 
 // sectionAt names the first section that touches the block at an offset.

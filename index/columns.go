@@ -180,7 +180,7 @@ func (b *columnsBuilder) add(ord uint32, m Metadata) error {
 // columnPart is a byte range within the columns section.
 type columnPart struct{ off, len uint64 }
 
-// column is a column's entry in the directory at the start of the section.
+// column is a column's entry in the directory.
 type column struct {
 	name     string
 	typ      columnType
@@ -196,10 +196,10 @@ type column struct {
 	strings  columnPart // dictionary
 }
 
-// build gives the columns section, columns by name and type, or nil when there is none.
-func (b *columnsBuilder) build(docs uint64) []byte {
+// build gives the directory and the section of the columns, by name and type; nil when there are none.
+func (b *columnsBuilder) build(docs uint64) (dir, payload []byte) {
 	if len(b.cols) == 0 {
-		return nil
+		return nil, nil
 	}
 	keys := make([]columnKey, 0, len(b.cols))
 	for k := range b.cols {
@@ -211,13 +211,12 @@ func (b *columnsBuilder) build(docs uint64) []byte {
 		}
 		return keys[i].typ < keys[j].typ
 	})
-	var payload []byte
 	part := func(p []byte) columnPart {
 		c := columnPart{uint64(len(payload)), uint64(len(p))}
 		payload = append(payload, p...)
 		return c
 	}
-	dir := binary.AppendUvarint(nil, uint64(len(keys)))
+	dir = binary.AppendUvarint(nil, uint64(len(keys)))
 	for _, k := range keys {
 		cb := b.cols[k]
 		c := column{name: cb.name, typ: cb.typ, count: uint64(len(cb.ords))}
@@ -266,9 +265,7 @@ func (b *columnsBuilder) build(docs uint64) []byte {
 		c.values = part(p)
 		dir = c.append(dir)
 	}
-	out := binary.LittleEndian.AppendUint64(nil, uint64(len(dir)))
-	out = append(out, dir...)
-	return append(out, payload...)
+	return dir, payload
 }
 
 func (c *column) append(b []byte) []byte {
@@ -342,26 +339,16 @@ func presenceLen(mode uint8, count, docs uint64) (uint64, bool) {
 	return 0, false
 }
 
-// parseColumns reads the directory of a columns section of the given length. get gives verified bytes of
-// the section. Part offsets come back relative to the section. The parts are checked against counts and
-// widths here, so that reading values only has to check what they mean.
-func parseColumns(length, docs uint64, get func(off, n uint64) ([]byte, error)) ([]column, error) {
-	if length < 8 {
-		return nil, fmt.Errorf("%d bytes, want at least 8", length)
+// parseColumns reads the directory of the columns, whose section has the given length. The parts are checked
+// against counts and widths here, so that reading values only has to check what they mean.
+func parseColumns(dir []byte, length, docs uint64) ([]column, error) {
+	if len(dir) == 0 {
+		if length > 0 {
+			return nil, fmt.Errorf("a section of %d bytes without a directory", length)
+		}
+		return nil, nil
 	}
-	head, err := get(0, 8)
-	if err != nil {
-		return nil, err
-	}
-	dirLen := binary.LittleEndian.Uint64(head)
-	if dirLen > length-8 {
-		return nil, fmt.Errorf("directory of %d bytes in a section of %d", dirLen, length)
-	}
-	dir, err := get(8, dirLen)
-	if err != nil {
-		return nil, err
-	}
-	payload, payloadLen := 8+dirLen, length-8-dirLen
+	dirLen := uint64(len(dir))
 	bad := false
 	u := func() uint64 {
 		v, n := binary.Uvarint(dir)
@@ -391,10 +378,9 @@ func parseColumns(length, docs uint64, get func(off, n uint64) ([]byte, error)) 
 		c.dict = u()
 		for _, p := range []*columnPart{&c.presence, &c.values, &c.values2, &c.strings} {
 			p.off, p.len = u(), u()
-			if p.off > payloadLen || p.len > payloadLen-p.off {
+			if p.off > length || p.len > length-p.off {
 				return nil, fmt.Errorf("column %q: part of %d bytes at %d lies outside of the section", c.name, p.len, p.off)
 			}
-			p.off += payload
 		}
 		if bad {
 			return nil, fmt.Errorf("column %d: directory ends early", i)

@@ -166,8 +166,8 @@ func TestLazyVerification(t *testing.T) {
 			require.Equal(t, CorruptError{File: name, Section: "residuals", Offset: blockSize, Got: ce.Got}, *ce)
 		}
 	}
-	require.Greater(t, bad, 300)
-	require.Less(t, bad, 1000, "the other blocks are fine")
+	require.Greater(t, bad, 20)
+	require.Less(t, bad, 100, "the other blocks are fine")
 	rep, err := Check(context.Background(), dir)
 	requireNamed(t, err, name)
 	require.Len(t, rep.Problems, 1)
@@ -222,7 +222,7 @@ func TestNewerVersions(t *testing.T) {
 	require.NoError(t, err)
 	m := *ix.cur.man
 	require.NoError(t, ix.Close())
-	m.Version = 2
+	m.Version = formatVersion + 1
 	b, err := m.marshal()
 	require.NoError(t, err)
 	path := filepath.Join(dir, manifestName(m.Generation))
@@ -237,7 +237,7 @@ func TestNewerVersions(t *testing.T) {
 	foot := seg[len(seg)-segFooterLen:]
 	f, err := parseFooter(foot)
 	require.NoError(t, err)
-	f.version = 2
+	f.version = formatVersion + 1
 	_, err = parseSegFile(f.append(seg[:len(seg)-segFooterLen:len(seg)-segFooterLen]), "seg")
 	require.ErrorIs(t, err, ErrVersion)
 }

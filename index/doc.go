@@ -3,7 +3,7 @@
 //
 // An index is a directory with one writer and any number of readers. Add, Delete and the rest are commits:
 // all or nothing, and durable when they return. A Snapshot is one commit, fixed while it is open; writers
-// never block it. Opening maps files and checks their structure; the checksum of a 64 KiB block is verified
+// never block it. Opening maps files and checks their structure; the checksum of a 4 KiB block is verified
 // when the block is first touched, so that damage is an error that names file and place and never a wrong
 // answer. Check verifies everything at once.
 //

@@ -17,7 +17,8 @@ var (
 	ErrLocked = errors.New("index: locked by another writer")
 	// ErrReadOnly reports a write on an Index that was opened read-only.
 	ErrReadOnly = errors.New("index: opened read-only")
-	// ErrVersion reports a file written by a newer version of the format than this package reads.
+	// ErrVersion reports a file of another version of the format than this package reads: a newer one, or one
+	// from before the first release.
 	ErrVersion = errors.New("index: format version not supported")
 	// ErrExists reports a directory that already holds an index, or any other file.
 	ErrExists = errors.New("index: directory is not empty")

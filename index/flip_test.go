@@ -99,7 +99,7 @@ func TestFlipEveryBit(t *testing.T) {
 		if filepath.Ext(name) == ".gbs" {
 			f, err := parseSegFile(m.files[name], name)
 			require.NoError(t, err)
-			jobs <- job{name, len(f.ver.data)} // the checksum table
+			jobs <- job{name, int(f.foot.tableOff)} // the checksum table
 		}
 	}
 	close(jobs)

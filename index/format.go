@@ -7,7 +7,7 @@ import (
 )
 
 // formatVersion is the version that this package writes and the only one that it reads.
-const formatVersion = 1
+const formatVersion = 2
 
 const (
 	segMagic     = "GBSEG\r\n\x1a" // a text-mode copy damages it
@@ -16,6 +16,9 @@ const (
 	segHeaderLen = 64
 	segFooterLen = 64
 	sectionAlign = 64
+	// farApart is how far the tail is from its copy at least in files that are sixteen times as long: no single
+	// sector of a disk then holds the same part of both.
+	farApart = 4096
 )
 
 // Section kinds of a segment file. Numbers are never used again. A reader passes over kinds that it does
@@ -78,6 +81,7 @@ type toc struct {
 	normHi    float32
 	residual  float64 // mean L2 norm of vector minus centroid
 	secs      []section
+	cols      []byte // directory of the columns
 }
 
 func (t *toc) append(b []byte) []byte {
@@ -96,6 +100,7 @@ func (t *toc) append(b []byte) []byte {
 	b = le.AppendUint64(b, math.Float64bits(t.residual))
 	b = le.AppendUint32(b, uint32(len(t.codebook)))
 	b = le.AppendUint32(b, uint32(len(t.secs)))
+	b = le.AppendUint64(b, uint64(len(t.cols)))
 	b = append(b, t.codebook...)
 	for _, s := range t.secs {
 		b = le.AppendUint32(b, s.kind)
@@ -104,11 +109,11 @@ func (t *toc) append(b []byte) []byte {
 		b = le.AppendUint64(b, s.len)
 		b = le.AppendUint64(b, s.count)
 	}
-	return b
+	return append(b, t.cols...)
 }
 
 const (
-	tocFixedLen   = 80
+	tocFixedLen   = 88
 	tocSectionLen = 32
 )
 
@@ -133,8 +138,9 @@ func parseTOC(b []byte) (*toc, error) {
 		residual:  math.Float64frombits(le.Uint64(b[64:])),
 	}
 	idLen, n := uint64(le.Uint32(b[72:])), uint64(le.Uint32(b[76:]))
-	if want := tocFixedLen + idLen + n*tocSectionLen; uint64(len(b)) != want {
-		return nil, fmt.Errorf("%d bytes, want %d for %d sections", len(b), want, n)
+	cols := le.Uint64(b[80:])
+	if want := tocFixedLen + idLen + n*tocSectionLen; uint64(len(b)) < want || uint64(len(b))-want != cols {
+		return nil, fmt.Errorf("%d bytes, want %d for %d sections and %d for columns", len(b), want, n, cols)
 	}
 	t.codebook = string(b[tocFixedLen : tocFixedLen+idLen])
 	b = b[tocFixedLen+idLen:]
@@ -143,17 +149,55 @@ func parseTOC(b []byte) (*toc, error) {
 		t.secs[i] = section{kind: le.Uint32(b), width: le.Uint32(b[4:]), off: le.Uint64(b[8:]), len: le.Uint64(b[16:]), count: le.Uint64(b[24:])}
 		b = b[tocSectionLen:]
 	}
+	t.cols = b
 	return t, nil
 }
 
-// footer is the last segFooterLen bytes of a segment file. Later versions of the format keep its last 16
-// bytes as they are, so that a reader can tell a newer file from a damaged one.
+// footer is the last segFooterLen bytes of a segment file, and of the copy of its tail. Later versions of the
+// format keep its last 16 bytes as they are, so that a reader can tell a newer file from a damaged one.
+//
+// The tail is the checksum table, the table of contents and the footer. Without it nothing of a file can be read,
+// so Repair has a copy of it to turn to.
 type footer struct {
-	tableOff, tableLen uint64
-	tocOff, tocLen     uint64
+	tableOff, tableLen uint64 // where the tail starts
+	copyOff            uint64 // where its copy starts, and what the checksums cover ends
+	tocLen             uint64
 	tableCRC, tocCRC   uint32
 	fileLen            uint64
 	version            uint32
+}
+
+// newFooter lays out the tail of a file whose sections end at an offset, which is aligned.
+func newFooter(end uint64, table, toc []byte) footer {
+	f := footer{
+		copyOff: end, tableLen: uint64(len(table)), tocLen: uint64(len(toc)), tableCRC: crc32c(table), tocCRC: crc32c(toc),
+		version: formatVersion,
+	}
+	f.tableOff = end + f.gap()
+	f.fileLen = f.tableOff + f.tail()
+	return f
+}
+
+// tail is the length of the tail.
+func (f *footer) tail() uint64 { return f.tableLen + f.tocLen + segFooterLen }
+
+// gap is the distance from the copy of the tail to the tail.
+func (f *footer) gap() uint64 {
+	n := (f.tail() + sectionAlign - 1) / sectionAlign * sectionAlign
+	if f.copyOff >= 16*farApart {
+		n = max(n, farApart)
+	}
+	return n
+}
+
+// check makes sure that the parts fit, in a file of the length that the footer says.
+func (f *footer) check() error {
+	blocks := (f.copyOff + blockSize - 1) / blockSize
+	if f.fileLen > 1<<56 || f.copyOff < segHeaderLen || f.copyOff > f.fileLen || f.copyOff%sectionAlign != 0 || f.tableLen != 4*blocks ||
+		f.tocLen > f.fileLen || f.tableOff != f.copyOff+f.gap() || f.fileLen != f.tableOff+f.tail() {
+		return fmt.Errorf("tail of %d + %d bytes at %d and %d of %d does not fit", f.tableLen, f.tocLen, f.copyOff, f.tableOff, f.fileLen)
+	}
+	return nil
 }
 
 func (f *footer) append(b []byte) []byte {
@@ -161,7 +205,7 @@ func (f *footer) append(b []byte) []byte {
 	start := len(b)
 	b = le.AppendUint64(b, f.tableOff)
 	b = le.AppendUint64(b, f.tableLen)
-	b = le.AppendUint64(b, f.tocOff)
+	b = le.AppendUint64(b, f.copyOff)
 	b = le.AppendUint64(b, f.tocLen)
 	b = le.AppendUint32(b, f.tableCRC)
 	b = le.AppendUint32(b, f.tocCRC)
@@ -182,12 +226,15 @@ func parseFooter(b []byte) (*footer, error) {
 	}
 	f := &footer{
 		tableOff: le.Uint64(b), tableLen: le.Uint64(b[8:]),
-		tocOff: le.Uint64(b[16:]), tocLen: le.Uint64(b[24:]),
+		copyOff: le.Uint64(b[16:]), tocLen: le.Uint64(b[24:]),
 		tableCRC: le.Uint32(b[32:]), tocCRC: le.Uint32(b[36:]),
 		fileLen: le.Uint64(b[40:]), version: le.Uint32(b[48:]),
 	}
 	if f.version != formatVersion {
 		return nil, fmt.Errorf("version %d, this program reads %d: %w", f.version, formatVersion, ErrVersion)
+	}
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	return f, nil
 }

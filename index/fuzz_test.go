@@ -66,16 +66,52 @@ func FuzzDeletions(f *testing.F) {
 
 func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
-		sf, err := parseSegFile(seal(bytes.Clone(b)), "s")
+		sealed := seal(bytes.Clone(b))
+		sf, err := parseSegFile(sealed, "s")
 		requireTyped(t, err)
-		if err != nil {
-			return
+		if err == nil {
+			exercise(t, sf)
 		}
-		exercise(t, sf)
+		for _, b := range [][]byte{b, sealed, sealed[:len(sealed)*3/4]} {
+			if sf, err := parseDamaged(b, "s"); err == nil {
+				exerciseDamaged(t, sf)
+			} else {
+				requireTyped(t, err)
+			}
+		}
 	})
 }
 
-// seal makes the checksums of a segment file right, as far as its footer makes sense.
+// exerciseDamaged reads what Repair reads.
+func exerciseDamaged(t testing.TB, f *segFile) {
+	s := &Segment{f: f}
+	text := textReader{f: f}
+	for ord := range uint32(min(f.toc.docs, 1000)) {
+		if err := f.checkDoc(ord); err != nil {
+			requireTyped(t, err)
+			_, err = f.id(uint64(ord))
+			requireTyped(t, err)
+			continue
+		}
+		codes, err := s.Codes(nil, ord)
+		requireTyped(t, err)
+		for _, c := range codes {
+			require.Less(t, c, f.toc.k)
+		}
+		_, err = s.Residuals(ord)
+		requireTyped(t, err)
+		_, err = s.InvNorms(nil, ord)
+		requireTyped(t, err)
+		_, err = text.text(ord)
+		requireTyped(t, err)
+		_, err = s.Metadata(ord)
+		requireTyped(t, err)
+		_, err = s.ID(ord)
+		requireTyped(t, err)
+	}
+}
+
+// seal makes the checksums of a segment file right, as far as its footer makes sense, and the copy of its tail.
 func seal(b []byte) []byte {
 	if len(b) < segHeaderLen+segFooterLen {
 		return b
@@ -83,17 +119,20 @@ func seal(b []byte) []byte {
 	le := binary.LittleEndian
 	foot := b[len(b)-segFooterLen:]
 	end := uint64(len(b) - segFooterLen)
-	table, tableLen, toc, tocLen := le.Uint64(foot), le.Uint64(foot[8:]), le.Uint64(foot[16:]), le.Uint64(foot[24:])
-	if table <= end && tableLen <= end-table && tableLen == 4*((table+blockSize-1)/blockSize) {
+	table, tableLen, copied, tocLen := le.Uint64(foot), le.Uint64(foot[8:]), le.Uint64(foot[16:]), le.Uint64(foot[24:])
+	if copied <= table && table <= end && tableLen <= end-table && tableLen == 4*((copied+blockSize-1)/blockSize) {
 		for i := range tableLen / 4 {
-			le.PutUint32(b[table+4*i:], crc32c(b[i*blockSize:min((i+1)*blockSize, table)]))
+			le.PutUint32(b[table+4*i:], crc32c(b[i*blockSize:min((i+1)*blockSize, copied)]))
 		}
 		le.PutUint32(foot[32:], crc32c(b[table:table+tableLen]))
 	}
-	if toc <= end && tocLen <= end-toc {
+	if toc := table + tableLen; table <= end && tableLen <= end && toc <= end && tocLen <= end-toc {
 		le.PutUint32(foot[36:], crc32c(b[toc:toc+tocLen]))
 	}
 	le.PutUint32(foot[52:], crc32c(foot[:52]))
+	if tail := b[min(table, end):]; copied <= table && uint64(len(tail)) <= table-copied {
+		copy(b[copied:], tail)
+	}
 	return b
 }
 

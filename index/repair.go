@@ -196,12 +196,12 @@ func (m *manifest) gather(fsys vfs.FS, dir string, names []string) bool {
 		if k, _ := classify(n); k != kindData || filepath.Ext(n) != ".gbs" {
 			continue
 		}
-		f, err := openSegFile(fsys, filepath.Join(dir, n), n)
+		f, _, err := openDamaged(fsys, filepath.Join(dir, n), n)
 		if err != nil {
 			continue
 		}
 		t := f.toc
-		s := manSegment{Number: t.segment, File: n, Length: int64(len(f.data)), Tail: f.root, Codebook: t.codebook, Docs: t.docs, Tokens: t.tokens}
+		s := manSegment{Number: t.segment, File: n, Length: int64(f.foot.fileLen), Tail: f.root, Codebook: t.codebook, Docs: t.docs, Tokens: t.tokens}
 		f.unref()
 		if segmentName(s.Number) != n {
 			continue
@@ -306,16 +306,24 @@ func (a *adder) salvageSegment(dir string, s manSegment, cb *quant.Codebook) (sr
 	if s.Deleted != nil {
 		sr.Lost -= int(s.Deleted.Docs)
 	}
-	f, err := openSegFile(a.ix.fs, filepath.Join(dir, s.File), s.File)
+	f, damage, err := openDamaged(a.ix.fs, filepath.Join(dir, s.File), s.File)
 	if err != nil {
 		sr.Err = missing(s.File, err)
 		return sr, nil, nil
 	}
 	defer f.unref()
+	if damage == nil {
+		// Damage in what is made anew, such as postings, costs no document and is told, too.
+		damage = f.verifyAll(a.ctx)
+		if a.ctx.Err() != nil {
+			return sr, nil, context.Cause(a.ctx)
+		}
+	}
+	sr.Err = damage
 	del := roaring.New()
 	if s.Deleted != nil {
 		if d, derr := loadDeletions(a.ix.fs, dir, s); derr != nil {
-			sr.Err, sr.Returned = derr, true
+			sr.Err, sr.Returned = errors.Join(sr.Err, derr), true
 			sr.Lost = int(s.Docs)
 		} else {
 			del = d
@@ -350,7 +358,12 @@ func (a *adder) salvageSegment(dir string, s manSegment, cb *quant.Codebook) (sr
 			return sr, nil, context.Cause(a.ctx)
 		}
 		d := stored{ord: ord}
-		rerr := p.read(seg, &text, &d)
+		rerr := f.checkDoc(ord)
+		if rerr == nil {
+			rerr = p.read(seg, &text, &d)
+		} else if b, err := f.id(uint64(ord)); err == nil {
+			d.id = string(b)
+		}
 		if rerr == nil {
 			rerr = checkID(d.id)
 		}

@@ -219,3 +219,89 @@ func TestRepair(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
+
+// TestRepairFlipEverywhere damages each part of a segment file that used to cost all of it: the tail, where the
+// contents are listed, its copy, the directory of columns, and a sector of every section. What is lost is what
+// lies in the sector.
+func TestRepairFlipEverywhere(t *testing.T) {
+	ctx := context.Background()
+	ix, dir := create(t, &Options{Codebook: testBook(t, 4), fs: &hookFS{}})
+	r := newRand(1)
+	docs := documents(1, 1000)
+	for i := range docs {
+		docs[i].Vectors = vectors(r, 20, testDim)
+	}
+	mustAdd(t, ix, docs...)
+	want := dumpNow(t, ix)
+	f := ix.cur.segs[0].f
+	foot, secs, size, name := *f.foot, f.secs, len(f.data), f.name
+	require.NoError(t, ix.Close())
+	whole, err := os.ReadFile(filepath.Join(dir, name))
+	require.NoError(t, err)
+	require.Greater(t, size, 200<<10)
+
+	type damage struct {
+		what     string
+		from, to uint64
+		lost     int // at most
+	}
+	sector := func(at uint64) (uint64, uint64) { return at / 4096 * 4096, at/4096*4096 + 4096 }
+	zero := func(what string, at uint64, lost int) damage {
+		from, to := sector(at)
+		return damage{what, from, to, lost}
+	}
+	all := []damage{
+		{"the footer", foot.fileLen - segFooterLen, foot.fileLen, 0},
+		{"the table of contents", foot.tableOff + foot.tableLen, foot.tableOff + foot.tableLen + 8, 0},
+		{"the checksum table", foot.tableOff, foot.tableOff + 4, 0},
+		{"the whole tail", foot.tableOff, foot.fileLen, 0},
+		{"the copy of the tail", foot.copyOff, foot.copyOff + foot.tail(), 0},
+		{"everything behind the copy of the tail", foot.copyOff + foot.tail(), foot.fileLen, 0},
+		// The same sector of a disk never holds one part of both.
+		{"the footer, and the copy's contents", 0, 0, 0},
+		zero("the header", 0, 30),
+	}
+	for _, kind := range []uint32{secResiduals, secTokens, secCodes, secNorms, secPostings, secIDs, secColumns, secText} {
+		most := 1000 // an offset is a few bits: those of many documents lie in one sector
+		switch kind {
+		case secResiduals: // 160 bytes for each
+			most = 30
+		case secCodes, secNorms, secIDs:
+			most = 600
+		case secPostings: // made anew
+			most = 0
+		}
+		all = append(all, zero("a sector of the "+sectionName(kind), secs[kind].off+secs[kind].len/2, most))
+	}
+	if testing.Short() {
+		all = all[:9]
+	}
+	for _, d := range all {
+		b := slices.Clone(whole)
+		if d.to == 0 {
+			b[len(b)-3] ^= 1
+			b[foot.copyOff+foot.tableLen+9] ^= 1
+		} else {
+			clear(b[d.from:min(d.to, uint64(len(b)))])
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o666))
+		_, err := Check(ctx, dir)
+		requireNamed(t, err, name)
+		rep, got, _ := repaired(t, dir)
+		requireSubset(t, rep, got, want)
+		require.LessOrEqual(t, rep.Lost, d.lost, d.what)
+		require.NotEmpty(t, rep.Problems, d.what)
+		t.Logf("%s: saved %d, lost %d", d.what, rep.Saved, rep.Lost)
+	}
+	// Cut short behind the copy of the tail.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), whole[:foot.copyOff+foot.tail()+5], 0o666))
+	rep, got, _ := repaired(t, dir)
+	requireSubset(t, rep, got, want)
+	require.Zero(t, rep.Lost)
+	// And without a manifest.
+	require.NoError(t, os.Remove(filepath.Join(dir, manifestName(2))))
+	rep, got, _ = repaired(t, dir)
+	requireSubset(t, rep, got, want)
+	require.Zero(t, rep.Lost)
+	require.True(t, rep.ManifestLost)
+}

@@ -1,12 +1,14 @@
 package index
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/bits"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"github.com/golbert/golbert/internal/vfs"
@@ -17,6 +19,7 @@ import (
 type segFile struct {
 	name string
 	data []byte
+	foot *footer
 	toc  *toc
 	secs [numSections]section // by kind; len 0 when absent
 	cols []column
@@ -25,6 +28,7 @@ type segFile struct {
 	text textDecoder
 
 	root string // what the manifest says of the tail
+	lax  bool   // opened by salvageSegFile: token offsets are not checked
 	path string // where it lies now
 	m    vfs.Mapping
 	refs atomic.Int64
@@ -34,13 +38,17 @@ type segFile struct {
 
 // openSegFile maps and parses a file. name is what errors call it. The caller holds one reference.
 func openSegFile(fs vfs.FS, path, name string) (*segFile, error) {
+	return openSegFileAs(fs, path, name, parseSegFile)
+}
+
+func openSegFileAs(fs vfs.FS, path, name string, parse func([]byte, string) (*segFile, error)) (*segFile, error) {
 	m, err := fs.Map(path)
 	if err != nil {
 		return nil, err
 	}
 	var f *segFile
 	err = Guard(func() (err error) {
-		f, err = parseSegFile(m.Bytes(), name)
+		f, err = parse(m.Bytes(), name)
 		return err
 	})
 	if err != nil {
@@ -75,7 +83,8 @@ func (f *segFile) corrupt(kind uint32, at uint64, want, got any) error {
 }
 
 // parseSegFile checks the structure of a segment file: footer, table of contents, section bounds, lengths
-// against counts, and the token offsets in full, because every other accessor relies on them.
+// against counts, the directory of columns, and the token offsets in full, because every other accessor relies on
+// them.
 func parseSegFile(data []byte, name string) (*segFile, error) {
 	f := &segFile{name: name, data: data}
 	bad := func(section string, off int64, format string, a ...any) error {
@@ -93,50 +102,59 @@ func parseSegFile(data []byte, name string) (*segFile, error) {
 	if err != nil {
 		return nil, &CorruptError{File: name, Section: "footer", Offset: int64(footOff), Err: err}
 	}
-	blocks := (foot.tableOff + blockSize - 1) / blockSize
-	switch {
-	case foot.fileLen != size:
+	if foot.fileLen != size {
 		return nil, bad("footer", int64(footOff), "file length %d, the file has %d", foot.fileLen, size)
-	case foot.tableOff < segHeaderLen || foot.tableOff > footOff || foot.tableOff%sectionAlign != 0 || foot.tableLen != 4*blocks ||
-		foot.tocOff != foot.tableOff+foot.tableLen || foot.tocOff > footOff || foot.tocLen != footOff-foot.tocOff:
-		return nil, bad("footer", int64(footOff), "checksums at %d+%d and contents at %d+%d do not fit", foot.tableOff, foot.tableLen, foot.tocOff, foot.tocLen)
 	}
-	table, tocBytes := data[foot.tableOff:foot.tocOff], data[foot.tocOff:footOff]
+	tocOff := foot.tableOff + foot.tableLen
+	table, tocBytes := data[foot.tableOff:tocOff], data[tocOff:footOff]
 	if got := crc32c(table); got != foot.tableCRC {
 		return nil, &CorruptError{File: name, Section: "checksum table", Offset: int64(foot.tableOff), Want: hex32(foot.tableCRC), Got: hex32(got)}
 	}
 	if got := crc32c(tocBytes); got != foot.tocCRC {
-		return nil, &CorruptError{File: name, Section: "table of contents", Offset: int64(foot.tocOff), Want: hex32(foot.tocCRC), Got: hex32(got)}
+		return nil, &CorruptError{File: name, Section: "table of contents", Offset: int64(tocOff), Want: hex32(foot.tocCRC), Got: hex32(got)}
 	}
 	if got := string(data[:8]); got != segMagic {
 		return nil, &CorruptError{File: name, Section: "header", Offset: 0, Want: fmt.Sprintf("%q", segMagic), Got: fmt.Sprintf("%q", got)}
 	}
-	f.ver = newBlockVerifier(data[:foot.tableOff], table)
-	f.root = tailHash(data[foot.tableOff:])
-	if f.toc, err = parseTOC(tocBytes); err == nil {
-		err = f.checkTOC(foot.tableOff)
-	}
-	if err != nil {
+	if err := f.setTail(foot, table, tocBytes); err != nil {
 		if errors.Is(err, ErrVersion) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		return nil, &CorruptError{File: name, Section: "table of contents", Offset: int64(foot.tocOff), Err: err}
+		return nil, &CorruptError{File: name, Section: "table of contents", Offset: int64(tocOff), Err: err}
 	}
-	f.norm = normTable(f.toc.normLo, f.toc.normHi)
+	f.root = tailHash(data[foot.tableOff:])
 	if err := f.checkTokens(); err != nil {
 		return nil, err
 	}
-	if s := f.secs[secColumns]; s.len > 0 {
-		f.cols, err = parseColumns(s.len, f.toc.docs, func(off, n uint64) ([]byte, error) { return f.bytes(secColumns, off, n) })
-		if err != nil {
-			var ce *CorruptError
-			if errors.As(err, &ce) {
-				return nil, err
-			}
-			return nil, &CorruptError{File: name, Section: sectionName(secColumns), Offset: int64(s.off), Err: err}
-		}
-	}
 	return f, nil
+}
+
+// setTail takes over a tail whose checksums hold. The error is about the table of contents.
+func (f *segFile) setTail(foot *footer, table, contents []byte) (err error) {
+	f.foot = foot
+	f.ver = newBlockVerifier(f.data[:foot.copyOff], table)
+	if f.toc, err = parseTOC(contents); err != nil {
+		return err
+	}
+	if err := f.checkTOC(foot.copyOff); err != nil {
+		return err
+	}
+	f.norm = normTable(f.toc.normLo, f.toc.normHi)
+	f.cols, err = parseColumns(f.toc.cols, f.secs[secColumns].len, f.toc.docs)
+	return err
+}
+
+// verifyCopy makes sure that the copy of the tail is one, and that nothing but zeros follow it.
+func (f *segFile) verifyCopy() error {
+	tail := f.data[f.foot.tableOff:]
+	end := f.foot.copyOff + uint64(len(tail))
+	if !bytes.Equal(f.data[f.foot.copyOff:end], tail) {
+		return &CorruptError{File: f.name, Section: "copy of the tail", Offset: int64(f.foot.copyOff), Got: "not what the tail is"}
+	}
+	if i := slices.IndexFunc(f.data[end:f.foot.tableOff], func(b byte) bool { return b != 0 }); i >= 0 {
+		return &CorruptError{File: f.name, Section: "copy of the tail", Offset: int64(end) + int64(i), Want: 0, Got: f.data[end+uint64(i)]}
+	}
+	return nil
 }
 
 func hex32(v uint32) string { return fmt.Sprintf("%08x", v) }
@@ -249,7 +267,7 @@ func (f *segFile) checkTokens() error {
 func (f *segFile) verify(kind uint32, from, n uint64) error {
 	off := f.secs[kind].off + from
 	if bad := f.ver.ok(off, off+n); bad >= 0 {
-		return &CorruptError{File: f.name, Section: sectionName(kind), Offset: bad, Got: "checksum mismatch in the block of 64 KiB that starts there"}
+		return &CorruptError{File: f.name, Section: sectionName(kind), Offset: bad, Got: "checksum mismatch in the block of 4 KiB that starts there"}
 	}
 	return nil
 }

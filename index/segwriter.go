@@ -172,7 +172,11 @@ func (b *segBuilder) finish() (length int64, root string, err error) {
 		func() error { return b.section(secIDs, b.ids, 0, 0) },
 		packed(secIDOffs, b.idOffs),
 		b.writeIDTable,
-		func() error { return b.section(secColumns, b.cols.build(t.docs), 0, 0) },
+		func() error {
+			var parts []byte
+			t.cols, parts = b.cols.build(t.docs)
+			return b.section(secColumns, parts, 0, 0)
+		},
 	}
 	if b.text != nil {
 		b.text.cut()
@@ -325,21 +329,21 @@ func (b *segBuilder) writeIDTable() error {
 	return b.section(secIDOrds, p, width, uint64(len(es)))
 }
 
-// writeTail writes checksum table, table of contents and footer.
+// writeTail writes checksum table, table of contents and footer, twice.
 func (b *segBuilder) writeTail() (int64, string, error) {
 	if err := b.w.align(sectionAlign); err != nil {
 		return 0, "", err
 	}
-	f := footer{tableOff: b.w.off, version: formatVersion}
+	end := b.w.off
 	tail := b.w.table()
-	f.tableLen, f.tableCRC = uint64(len(tail)), crc32c(tail)
-	f.tocOff = f.tableOff + f.tableLen
+	n := len(tail)
 	tail = b.toc.append(tail)
-	f.tocLen, f.tocCRC = uint64(len(tail))-f.tableLen, crc32c(tail[f.tableLen:])
-	f.fileLen = f.tocOff + f.tocLen + segFooterLen
+	f := newFooter(end, tail[:n], tail[n:])
 	tail = f.append(tail)
-	if _, err := b.w.w.Write(tail); err != nil {
-		return 0, "", err
+	for _, p := range [][]byte{tail, make([]byte, f.gap()-f.tail()), tail} {
+		if _, err := b.w.w.Write(p); err != nil {
+			return 0, "", err
+		}
 	}
 	if err := b.w.w.Flush(); err != nil {
 		return 0, "", err

@@ -308,7 +308,7 @@ func (f *segFile) matches(s manSegment, cb *quant.Codebook) error {
 		what      string
 		want, got any
 	}{
-		{"length", s.Length, int64(len(f.data))},
+		{"length", s.Length, int64(f.foot.fileLen)},
 		{"tail_sha256", s.Tail, f.root},
 		{"number", s.Number, t.segment},
 		{"codebook", s.Codebook, t.codebook},
