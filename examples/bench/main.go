@@ -23,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 )
@@ -93,6 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var peers files
 	fl.Var(&peers, "peers", "JSON lines of other engines for -svg; may be given several times, and patterns are expanded")
 	svg := fl.String("svg", "", "write a plot of latency against recall@10 of the search lines to this `file`")
+	profile := fl.String("cpuprofile", "", "write a profile of the processor's time to this `file`")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -112,6 +114,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.threads))
+	if *profile != "" {
+		out, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := f(ctx, b); err != nil {
 		return err
 	}
