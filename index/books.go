@@ -215,13 +215,13 @@ func (ix *Index) newSample(tokens uint64) *quant.Reservoir {
 // sampleRows is how many vectors a sample has at most.
 func (o *Options) sampleRows() uint64 { return uint64(max(sampleBytes/(4*o.Dim), 1)) }
 
-// trainBook trains a codebook for queries or, without any, for those that the newest codebook of base was
+// trainBook trains a codebook on the sample, which is lost, for queries or, without any, for those that the newest codebook of base was
 // trained for.
 func (ix *Index) trainBook(ctx context.Context, base *state, r *quant.Reservoir, queries maxsim.Matrix, tokens uint64, progress func(done, total int)) (*quant.Codebook, error) {
 	o := ix.opts
 	cb, err := quant.Train(ctx, r.Sample(), &quant.TrainOptions{
 		NBits: o.NBits, Centroids: o.Centroids, Tokens: tokens, Seed: o.Seed, Workers: o.Workers, Progress: progress,
-		Queries: queries, Like: base.focused(),
+		Queries: queries, Like: base.focused(), Consume: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("index: training a codebook: %w", err)

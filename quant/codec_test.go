@@ -235,6 +235,17 @@ func TestTrainDoesNotWriteToTheSample(t *testing.T) {
 	}
 }
 
+func TestTrainConsumesTheSample(t *testing.T) {
+	for _, n := range []int{20, 500, 3000} {
+		m := randomUnit(2, n, 32)
+		want, err := Train(context.Background(), m, nil)
+		require.NoError(t, err)
+		got, err := Train(context.Background(), m, &TrainOptions{Consume: true})
+		require.NoError(t, err)
+		require.Equal(t, want.ID(), got.ID(), "the result is the same")
+	}
+}
+
 func TestTrainAndEncodeErrors(t *testing.T) {
 	ctx := context.Background()
 	m := randomUnit(1, 100, 16)

@@ -134,12 +134,13 @@ func clusterGroups(ctx context.Context, r *rng, data []float32, n, dim, k, iters
 		}
 	}
 	err := parallel(ctx, groups, 1, workers, func() func(i, j int) {
+		var own []float32
 		return func(g, _ int) {
 			rows := parts.order[parts.start[g]:parts.start[g+1]]
 			if quota[g] == 0 {
 				return
 			}
-			own := make([]float32, 0, len(rows)*dim)
+			own = slices.Grow(own[:0], len(rows)*dim)
 			for _, i := range rows {
 				own = append(own, data[int(i)*dim:(int(i)+1)*dim]...)
 			}

@@ -38,6 +38,7 @@ func (r *Reservoir) Add(m maxsim.Matrix) {
 	i := 0
 	if have := len(r.data) / r.dim; have < r.maxRows {
 		i = min(m.Rows, r.maxRows-have)
+		r.grow(have + i)
 		r.data = append(r.data, m.Data[:i*r.dim]...)
 		r.seen += uint64(i)
 		if have+i == r.maxRows {
@@ -56,6 +57,18 @@ func (r *Reservoir) Add(m maxsim.Matrix) {
 		r.skip()
 	}
 	r.seen += left
+}
+
+// grow makes room for so many rows. A large reservoir gets all of its memory in one piece, or in few, and the system
+// backs what is written to; growing it by doubling would take twice the memory while values are copied.
+func (r *Reservoir) grow(rows int) {
+	const (
+		small  = 4 << 20 // values: append will do
+		factor = 64
+	)
+	if need := rows * r.dim; need > small && need > cap(r.data) {
+		r.data = append(make([]float32, 0, min(r.maxRows, factor*rows)*r.dim), r.data...)
+	}
 }
 
 // skip draws how many vectors pass before the next one enters.

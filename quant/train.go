@@ -33,6 +33,9 @@ type TrainOptions struct {
 	// Like, when Queries has no rows, is a codebook of the same dimension whose directions are taken over.
 	// One without directions is passed over.
 	Like *Codebook
+	// Consume lets Train use the sample's memory, whose values are lost: training then needs half as much. It does
+	// not change the result.
+	Consume bool
 	// Workers is the most goroutines to use; 0 means GOMAXPROCS. It does not change the result.
 	Workers int
 	// Progress, when not nil, is called with what is done and what there is to do.
@@ -68,7 +71,7 @@ const (
 )
 
 // Train learns a codebook from a sample of a collection's token vectors, which should have unit length. The
-// sample is not written to. Levels are learned on vectors held out from k-means: a twentieth of the sample,
+// sample is not written to (but see TrainOptions.Consume). Levels are learned on vectors held out from k-means: a twentieth of the sample,
 // more of small ones, and on the sample itself when it is too small to share.
 //
 // Errors: maxsim.ErrDim, maxsim.ErrNotFinite (naming the row), ErrEmpty, ErrOption (all faults at once), and
@@ -114,7 +117,7 @@ func Train(ctx context.Context, sample maxsim.Matrix, opts *TrainOptions) (*Code
 		c.kind, c.seed = rotationHadamard, rotSeed
 		c.rot = newRotation(c.dim, c.seed)
 	}
-	fit, held := split(&r, sample, heldOut(sample.Rows, k))
+	fit, held := split(&r, sample, heldOut(sample.Rows, k), o.Consume)
 	if err := rotateAll(ctx, c, fit, o.Workers); err != nil {
 		return nil, err
 	}
@@ -166,10 +169,14 @@ func heldOut(n, k int) int {
 	return h
 }
 
-// split copies the sample, the held-out rows apart.
-func split(r *rng, sample maxsim.Matrix, held int) (fit, out maxsim.Matrix) {
+// split divides the sample, the held-out rows apart. With consume the other rows move together in the sample's own
+// memory; without it they are copied.
+func split(r *rng, sample maxsim.Matrix, held int, consume bool) (fit, out maxsim.Matrix) {
 	d := sample.Dim
-	fit = maxsim.Matrix{Data: make([]float32, 0, (sample.Rows-held)*d), Rows: sample.Rows - held, Dim: d}
+	fit = maxsim.Matrix{Data: sample.Data[:0], Rows: sample.Rows - held, Dim: d}
+	if !consume {
+		fit.Data = make([]float32, 0, fit.Rows*d)
+	}
 	out = maxsim.Matrix{Data: make([]float32, 0, held*d), Rows: held, Dim: d}
 	last := 0
 	for _, i := range r.choose(sample.Rows, held) {
