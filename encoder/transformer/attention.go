@@ -111,8 +111,8 @@ func (s *scratch) sequence(out, qkv []float32, n int, keys keySet, a *heads, rel
 		}
 		for r0 := 0; r0 < n; r0 += queryBlock {
 			r1 := min(r0+queryBlock, n)
-			lo, hi := a.reach(r0, keys.n)
-			_, hi = a.reach(r1-1, keys.n)
+			lo, _ := a.reach(r0, keys.n)
+			_, hi := a.reach(r1-1, keys.n)
 			lo = min(lo, hi)
 			if limited && lo < hi {
 				s.keys.Repack(k[lo*ld:], hi-lo, d, ld)

@@ -76,9 +76,9 @@ func newT5(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	m := &prenorm{shape: Shape{Architecture: arch, Layers: g.Layers, Hidden: h, Heads: g.Heads, FFN: g.FFN, Vocab: g.Vocab}}
 	l.prefix = strings.TrimSuffix(l.prefix, "encoder.")
 	// Files keep one of the two names of the shared table.
-	words := "shared.weight"
+	words := "encoder.embed_tokens.weight"
 	if _, ok := l.src.Tensor(l.prefix + words); !ok {
-		words = "encoder.embed_tokens.weight"
+		words = "shared.weight"
 	}
 	m.words = l.table(words, g.Vocab, h)
 	m.biases = &biases{buckets: buckets{g.Buckets, g.MaxDistance}, heads: g.Heads}

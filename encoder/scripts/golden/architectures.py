@@ -402,4 +402,19 @@ if wanted("lfm2_bidirectional"):
     lfm2_bidirectional()
 if wanted("mrt5"):
     mrt5("mrt5", True, -15.0)
+
+
+def buckets():
+    """T5's buckets of distances: where they begin between -4000 and 4000."""
+    from transformers.models.t5.modeling_t5 import T5Attention
+    distance, cases = torch.arange(-4000, 4001), []
+    for n, most in (32, 128), (64, 256), (32, 200):
+        b = T5Attention._relative_position_bucket(distance, True, n, most).tolist()
+        at = [i for i in range(len(b)) if i == 0 or b[i] != b[i - 1]]
+        cases.append(dict(num_buckets=n, max_distance=most, starts=[int(distance[i]) for i in at], values=[b[i] for i in at]))
+    json.dump(cases, open(os.path.join(OUT, "buckets.json"), "w"))
+
+
+if wanted("buckets"):
+    buckets()
 print(json.dumps(dict(transformers=transformers.__version__, torch=torch.__version__, numpy=np.__version__)))

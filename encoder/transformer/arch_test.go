@@ -1,0 +1,486 @@
+package transformer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/encoder/checkpoint"
+)
+
+// eachGolden runs a test on every checkpoint of testdata.
+func eachGolden(t *testing.T, f func(t *testing.T, name string, e Encoder)) {
+	for _, name := range goldenNames(t) {
+		t.Run(name, func(t *testing.T) {
+			e, err := New(openBackbone(t, filepath.Join("testdata", name)), nil)
+			require.NoError(t, err)
+			f(t, name, e)
+		})
+	}
+}
+
+// forward returns the rows of a batch by the number of their token; deleted tokens have none.
+func forward(t *testing.T, e Encoder, b *Batch) map[int][]float32 {
+	t.Helper()
+	h := e.Shape().Hidden
+	out := make([]float32, len(b.IDs)*h)
+	require.NoError(t, e.Forward(context.Background(), b, out))
+	rows := map[int][]float32{}
+	for i := range b.IDs {
+		if b.Kept == nil {
+			rows[i] = out[i*h : (i+1)*h]
+		}
+	}
+	for i, k := range b.Kept {
+		rows[int(k)] = out[i*h : (i+1)*h]
+	}
+	return rows
+}
+
+// TestGoldenModelsPack checks on every architecture that a sequence's result does not depend, in any bit, on its
+// neighbours, their number or their order.
+func TestGoldenModelsPack(t *testing.T) {
+	eachGolden(t, func(t *testing.T, name string, e Encoder) {
+		lens := []int{1, 300, 33, 2, 129, 64, 1, 17}
+		if most := e.Shape().MaxTokens; most > 0 {
+			for i := range lens {
+				lens[i] = min(lens[i], most)
+			}
+		}
+		b := randomBatch(e.Shape().Vocab, lens...)
+		all := forward(t, e, b)
+		alone, at := 0, 0
+		for _, n := range lens {
+			own := forward(t, e, &Batch{IDs: b.IDs[at : at+n], Lens: []int{n}})
+			require.NotEmpty(t, own)
+			for i, row := range own {
+				require.Equal(t, row, all[at+i], "token %d of a sequence of %d", i, n)
+			}
+			alone += len(own)
+			at += n
+		}
+		require.Equal(t, alone, len(all))
+	})
+}
+
+// TestGoldenModelsMask checks that a token that is not attended to changes no other, but for LFM2, whose
+// convolutions do not know of attention.
+func TestGoldenModelsMask(t *testing.T) {
+	eachGolden(t, func(t *testing.T, name string, e Encoder) {
+		if strings.HasPrefix(name, "lfm2") {
+			t.Skip("skipped: convolutions mix all tokens")
+		}
+		for _, masked := range [][]int{{12, 13}, {5}, {0, 4, 13}} {
+			b := randomBatch(e.Shape().Vocab-6, 3, 14, 6)
+			for i := range b.IDs {
+				b.IDs[i] += 5 // no padding tokens, which count differently
+			}
+			b.Attend = slices.Repeat([]bool{true}, len(b.IDs))
+			for _, m := range masked {
+				b.Attend[3+m] = false
+			}
+			want := forward(t, e, b)
+			for _, m := range masked {
+				b.IDs[3+m]++
+			}
+			got := forward(t, e, b)
+			for i := range b.IDs {
+				if !slices.Contains(masked, i-3) {
+					require.Equal(t, want[i], got[i], "token %d", i)
+				}
+			}
+		}
+	})
+}
+
+// TestDirection checks which architectures let a token see what comes after it.
+func TestDirection(t *testing.T) {
+	causal := []string{"lfm2", "llama", "mamba", "qwen2", "qwen3_causal"}
+	eachGolden(t, func(t *testing.T, name string, e Encoder) {
+		b := randomBatch(e.Shape().Vocab-6, 12)
+		for i := range b.IDs {
+			b.IDs[i] += 5
+		}
+		want := forward(t, e, b)
+		b.IDs[11]++
+		got := forward(t, e, b)
+		changed := false
+		for i := range 11 {
+			changed = changed || !slices.Equal(want[i], got[i])
+		}
+		require.Equal(t, !slices.Contains(causal, name), changed)
+	})
+}
+
+// TestLongSequences checks the blocks that attention works in against a window that covers everything, and that a
+// sequence of many blocks gives finite values.
+func TestLongSequences(t *testing.T) {
+	for _, name := range []string{"t5", "mamba", "modernbert"} {
+		ckpt := openBackbone(t, filepath.Join("testdata", name))
+		ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "max_position_embeddings", 4096)
+		e, err := New(ckpt, nil)
+		require.NoError(t, err)
+		for _, row := range forward(t, e, randomBatch(e.Shape().Vocab, 1500)) {
+			for _, v := range row {
+				require.False(t, v != v || v > 1e6 || v < -1e6)
+			}
+		}
+	}
+	// A window as wide as the sequence is no window.
+	ckpt := openBackbone(t, filepath.Join("testdata", "modernbert"))
+	for _, layer := range []string{fullAttention, slidingAttention} {
+		types := slices.Repeat([]string{layer}, 4)
+		ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "layer_types", types)
+	}
+	ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "rope_parameters", map[string]any{
+		fullAttention: map[string]any{"rope_theta": 1e4}, slidingAttention: map[string]any{"rope_theta": 1e4}})
+	ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "max_position_embeddings", 1000)
+	run := func(kind string, local int) map[int][]float32 {
+		ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "layer_types", slices.Repeat([]string{kind}, 4))
+		ckpt.Config.Raw = edit(t, ckpt.Config.Raw, "local_attention", local)
+		e, err := New(ckpt, nil)
+		require.NoError(t, err)
+		return forward(t, e, randomBatch(300, 700))
+	}
+	want := run(fullAttention, 2)
+	require.Equal(t, want, run(slidingAttention, 2*700))
+	near := run(slidingAttention, 2*698)
+	for i, row := range near {
+		// Only the ends see a difference at first, everything after four layers.
+		require.Less(t, maxDiff(row, want[i]), 1.0)
+	}
+	require.NotEqual(t, want, near)
+}
+
+// edit sets a field of a config.json; nil removes it.
+func edit(t testing.TB, raw json.RawMessage, field string, value any) json.RawMessage {
+	t.Helper()
+	m := map[string]any{}
+	require.NoError(t, json.Unmarshal(raw, &m))
+	if m[field] = value; value == nil {
+		delete(m, field)
+	}
+	b, err := json.Marshal(m)
+	require.NoError(t, err)
+	return b
+}
+
+// TestOldModernBert reads the fields that ModernBERT's files had before transformers 5, and mmBERT's, whose windows
+// turn at the global pace.
+func TestOldModernBert(t *testing.T) {
+	ckpt := openBackbone(t, filepath.Join("testdata", "modernbert"))
+	b := randomBatch(300, 100)
+	e, err := New(ckpt, nil)
+	require.NoError(t, err)
+	want := forward(t, e, b)
+	raw := edit(t, edit(t, ckpt.Config.Raw, "layer_types", nil), "rope_parameters", nil)
+	raw = edit(t, edit(t, raw, "global_rope_theta", 160000.0), "local_rope_theta", 10000.0)
+	ckpt.Config.Raw = raw
+	e, err = New(ckpt, nil)
+	require.NoError(t, err)
+	require.Equal(t, want, forward(t, e, b))
+	var outputs []map[int][]float32
+	for _, local := range []json.RawMessage{edit(t, raw, "local_rope_theta", 160000.0), bytesReplace(raw, `"local_rope_theta":10000`, `"local_rope_theta":null`)} {
+		ckpt.Config.Raw = local
+		e, err = New(ckpt, nil)
+		require.NoError(t, err)
+		outputs = append(outputs, forward(t, e, b))
+	}
+	require.Equal(t, outputs[0], outputs[1])
+	require.NotEqual(t, want, outputs[0])
+}
+
+func bytesReplace(b json.RawMessage, old, new string) json.RawMessage {
+	return json.RawMessage(strings.Replace(string(b), old, new, 1))
+}
+
+// TestDirectionFlags checks how a decoder's file says that it is an encoder.
+func TestDirectionFlags(t *testing.T) {
+	for _, tc := range []struct {
+		config string
+		causal bool
+	}{
+		{`{}`, true},
+		{`{"architectures": ["LlamaBidirectionalModel"]}`, false},
+		{`{"architectures": ["Lfm2BidirForSequenceRouting"]}`, false},
+		{`{"is_causal": false}`, false},
+		{`{"use_bidirectional_attention": true}`, false},
+		{`{"is_causal": true, "architectures": ["LlamaBidirectionalModel"]}`, true},
+	} {
+		var d directionConfig
+		require.NoError(t, json.Unmarshal([]byte(tc.config), &d))
+		require.Equal(t, tc.causal, d.causal(true), tc.config)
+	}
+}
+
+// hostile are values that a damaged or malicious config.json may hold.
+var hostile = []string{"0", "-1", "-9223372036854775808", "1", "7", "1073741823", "9223372036854775807", "1e300", "1.5", `"x"`, "null", "[]", "{}", "true", `["conv"]`, "[3]"}
+
+// TestHostileConfigs sets every field of every architecture's configuration to each of these values: the answer is an
+// error of a known kind or a model that runs, never a panic.
+func TestHostileConfigs(t *testing.T) {
+	for _, name := range goldenNames(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ckpt := openBackbone(t, filepath.Join("testdata", name))
+			var fields map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal(ckpt.Config.Raw, &fields))
+			for _, extra := range []string{"head_dim", "rope_theta", "sliding_window", "rope_scaling", "block_ff_dim", "full_attn_idxs", "intermediate_size"} {
+				if _, ok := fields[extra]; !ok {
+					fields[extra] = nil
+				}
+			}
+			for field := range fields {
+				if field == "model_type" {
+					continue
+				}
+				for _, value := range hostile {
+					raw := edit(t, ckpt.Config.Raw, field, json.RawMessage(value))
+					c := *ckpt
+					var err error
+					if c.Config, err = checkpoint.ParseConfig("config.json", raw); err != nil {
+						require.ErrorIs(t, err, checkpoint.ErrCorrupt)
+						continue
+					}
+					e, err := New(&c, nil)
+					if err != nil {
+						require.True(t, errors.Is(err, ErrUnsupported) || errors.Is(err, ErrWeights), "%s = %s: %v", field, value, err)
+						continue
+					}
+					b := randomBatch(e.Shape().Vocab, 3, 1)
+					if err := e.Forward(context.Background(), b, make([]float32, len(b.IDs)*e.Shape().Hidden)); err != nil {
+						require.ErrorIs(t, err, ErrBatch, "%s = %s", field, value)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestConfigErrorsNameTheField checks what the errors say.
+func TestConfigErrorsNameTheField(t *testing.T) {
+	for _, tc := range []struct {
+		golden, field string
+		value         any
+		message       string
+	}{
+		{"modernbert", "num_attention_heads", 3, "hidden_size 32 and num_attention_heads 3"},
+		{"modernbert", "local_attention", -4, "local_attention -4"},
+		{"modernbert", "hidden_activation", "sigmoid", `hidden_activation "sigmoid"`},
+		{"modernbert", "layer_types", []string{"full_attention"}, "1 layer_types for 4 layers"},
+		{"modernbert", "norm_eps", 0, "norm_eps 0"},
+		{"t5", "num_heads", 0, "num_heads 0"},
+		{"t5", "d_kv", 1 << 40, "d_kv 1099511627776"},
+		{"t5", "relative_attention_num_buckets", 30, "relative_attention_num_buckets 30"},
+		{"t5", "feed_forward_proj", "gated-tanh", `feed_forward_proj "tanh"`},
+		{"t5", "num_layers", 1e9, "num_layers 1000000000"},
+		{"mrt5", "delete_gate_layer", 9, "delete_gate_layer 9 of 4 layers"},
+		{"mrt5", "sigmoid_mask_scale", 3, "sigmoid_mask_scale 3"},
+		{"mrt5", "deletion_type", "fixed", `deletion_type "fixed"`},
+		{"qwen3", "num_key_value_heads", 3, "num_attention_heads 4 and num_key_value_heads 3"},
+		{"qwen3", "head_dim", 15, "head dimension 15"},
+		{"qwen2", "sliding_window", -6, "sliding_window -6"},
+		{"llama", "rope_parameters", map[string]any{"rope_type": "yarn"}, `rope_type "yarn"`},
+		{"llama", "rope_parameters", map[string]any{"rope_theta": -1}, "rope_theta -1"},
+		{"llama", "hidden_act", "mish", `hidden_act "mish"`},
+		{"lfm2", "conv_L_cache", 0, "conv_L_cache 0"},
+		{"lfm2_bidirectional", "conv_L_cache", 4, "conv_L_cache 4"},
+		{"lfm2", "layer_types", []string{"conv", "conv", "conv", "mamba"}, `layer type "mamba"`},
+		{"mamba", "state_size", 0, "state_size 0"},
+		{"mamba", "time_step_rank", "some", `time_step_rank "some"`},
+		{"jina", "num_attention_heads", 5, "hidden_size 32 and num_attention_heads 5"},
+		{"jina", "rotary_emb_base", 0, "rope_theta 0"},
+	} {
+		c := openBackbone(t, filepath.Join("testdata", tc.golden))
+		c.Config.Raw = edit(t, c.Config.Raw, tc.field, tc.value)
+		_, err := New(c, nil)
+		require.ErrorIs(t, err, ErrUnsupported, tc.message)
+		require.ErrorContains(t, err, tc.message)
+	}
+}
+
+// TestEveryTensorCounts takes away and bends each tensor of each architecture: the error names it.
+func TestEveryTensorCounts(t *testing.T) {
+	for _, name := range goldenNames(t) {
+		t.Run(name, func(t *testing.T) {
+			c := openBackbone(t, filepath.Join("testdata", name))
+			whole := c.Tensors
+			unused := 0
+			for _, tensor := range whole.Names() {
+				c.Tensors = without{whole, tensor, nil}
+				_, err := New(c, nil)
+				if err == nil { // a language that nobody asked for, or a part that no vector needs
+					unused++
+					continue
+				}
+				require.ErrorIs(t, err, ErrWeights)
+				require.ErrorContains(t, err, tensor+" is missing")
+				c.Tensors = without{whole, tensor, []int{3, 1}}
+				_, err = New(c, nil)
+				require.ErrorIs(t, err, ErrWeights)
+				require.ErrorContains(t, err, tensor+" has shape [3 1]")
+			}
+			require.Less(t, unused, len(whole.Names())/2)
+			if !strings.HasPrefix(name, "xmod") {
+				require.LessOrEqual(t, unused, 2)
+			}
+		})
+	}
+}
+
+// without hides a tensor, or gives it another shape.
+type without struct {
+	checkpoint.Tensors
+	name  string
+	shape []int
+}
+
+func (w without) Tensor(name string) (checkpoint.Tensor, bool) {
+	x, ok := w.Tensors.Tensor(name)
+	if name == w.name {
+		x.Shape = w.shape
+		return x, ok && w.shape != nil
+	}
+	return x, ok
+}
+
+// TestRelativeBuckets compares the buckets of distances with those that torch computes.
+func TestRelativeBuckets(t *testing.T) {
+	raw, err := os.ReadFile("testdata/buckets.json")
+	require.NoError(t, err)
+	var cases []struct {
+		Buckets int   `json:"num_buckets"`
+		Most    int   `json:"max_distance"`
+		Starts  []int `json:"starts"` // the distances at which the bucket changes, from -4000 on
+		Values  []int `json:"values"`
+	}
+	require.NoError(t, json.Unmarshal(raw, &cases))
+	require.NotEmpty(t, cases)
+	for _, c := range cases {
+		at := 0
+		for d := -4000; d <= 4000; d++ {
+			for at+1 < len(c.Starts) && d >= c.Starts[at+1] {
+				at++
+			}
+			require.Equal(t, c.Values[at], buckets{c.Buckets, c.Most}.of(d), "distance %d of %d, %d", d, c.Buckets, c.Most)
+		}
+	}
+}
+
+// TestDeleteGate checks what the gate deletes and that a text never loses all of its vectors.
+func TestDeleteGate(t *testing.T) {
+	e, err := New(openBackbone(t, filepath.Join("testdata", "mrt5")), nil)
+	require.NoError(t, err)
+	g, layer := e.(Gated).DeleteGate()
+	require.Equal(t, 2, layer)
+	b := randomBatch(190, 40, 1, 25)
+	for i := range b.IDs {
+		b.IDs[i] += 5
+	}
+	all := forward(t, e, b)
+	require.Less(t, len(all), 66)
+	require.True(t, slices.IsSorted(b.Kept))
+	// The padding token goes whatever the gate says.
+	kept := b.Kept[0]
+	b.IDs[kept] = 0
+	forward(t, e, b)
+	require.NotContains(t, b.Kept, kept)
+
+	own := *g
+	defer func() { *g = own }()
+	g.Threshold = 1 // values are never above 0: one token of each text is left
+	b = randomBatch(200, 40, 1, 25)
+	forward(t, e, b)
+	require.Len(t, b.Kept, 3)
+	b.Attend = make([]bool, len(b.IDs))
+	b.Attend[7], b.Attend[40], b.Attend[50] = true, true, true
+	forward(t, e, b)
+	require.Equal(t, []int32{7, 40, 50}, b.Kept)
+	g.Threshold = -31 // nothing is that low
+	b = randomBatch(190, 40, 1, 25)
+	for i := range b.IDs {
+		b.IDs[i] += 5
+	}
+	require.Len(t, forward(t, e, b), 66)
+	// Another encoder clears what is there.
+	other, err := New(openBackbone(t, filepath.Join("testdata", "t5")), nil)
+	require.NoError(t, err)
+	forward(t, other, b)
+	require.Nil(t, b.Kept)
+
+	values := make([]float32, 2)
+	(&DeleteGate{Weight: []float32{1, -1}, Bias: .5, Scale: -30, Norm: []float32{1, 2}, Eps: 0}).Values(values, []float32{3, 4, 0, 1})
+	// rms of (3, 4) is sqrt(12.5): z = (3 - 8)/3.5355 + .5 = -.91421; of (0, 1) sqrt(.5): z = -2/.70711 + .5 = -2.32843
+	require.InDelta(t, -30/(1+0.4008324), values[0], 1e-4)
+	require.InDelta(t, -30/(1+0.0974485), values[1], 1e-4)
+}
+
+// BenchmarkArchitectures runs one middle-sized layer stack of each kind on one core, on passages of 180 tokens.
+func BenchmarkArchitectures(b *testing.B) {
+	for _, arch := range []struct {
+		name, config string
+	}{
+		{"modernbert", `{"model_type": "modernbert", "vocab_size": 1000, "hidden_size": 768, "intermediate_size": 1152, "num_hidden_layers": 4, "num_attention_heads": 12}`},
+		{"t5-1.1", `{"model_type": "mt5", "vocab_size": 1000, "d_model": 768, "d_ff": 2048, "num_layers": 4, "num_heads": 12, "feed_forward_proj": "gated-gelu"}`},
+		{"qwen3", `{"model_type": "qwen3", "vocab_size": 1000, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 8, "max_position_embeddings": 4096, "is_causal": false}`},
+		{"lfm2", `{"model_type": "lfm2", "vocab_size": 1000, "hidden_size": 1024, "intermediate_size": 6656, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 8, "full_attn_idxs": [2], "is_causal": false}`},
+		{"mamba", `{"model_type": "mamba", "vocab_size": 1000, "hidden_size": 768, "num_hidden_layers": 4}`},
+	} {
+		b.Run(arch.name, func(b *testing.B) {
+			config, err := checkpoint.ParseConfig("config.json", []byte(arch.config))
+			require.NoError(b, err)
+			e := randomModel(b, config)
+			batch := randomBatch(1000, 180, 180, 180)
+			out := make([]float32, len(batch.IDs)*e.Shape().Hidden)
+			for b.Loop() {
+				require.NoError(b, e.Forward(context.Background(), batch, out))
+			}
+			b.ReportMetric(float64(len(batch.IDs)*b.N)/b.Elapsed().Seconds(), "tokens/s")
+			b.ReportMetric(float64(e.Shape().Parameters-int64(1000*e.Shape().Hidden))*2*float64(len(batch.IDs)*b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
+
+// randomModel makes a model of random weights: the loader's complaints say which shapes it wants.
+func randomModel(t testing.TB, config checkpoint.Config) Encoder {
+	wants := regexp.MustCompile(`(\S+) is missing|(\S+) has shape \[0\], want \[([0-9 ]+)\]`)
+	f := fakeTensors{}
+	r := rand.New(rand.NewPCG(1, 1))
+	for {
+		e, err := New(&checkpoint.Checkpoint{Config: config, Tensors: f}, nil)
+		if err == nil {
+			return e
+		}
+		require.ErrorIs(t, err, ErrWeights)
+		for _, m := range wants.FindAllStringSubmatch(err.Error(), -1) {
+			if m[1] != "" {
+				f[m[1]] = checkpoint.Tensor{Shape: []int{0}}
+				continue
+			}
+			n, shape := 1, []int(nil)
+			for _, d := range strings.Fields(m[3]) {
+				v, err := strconv.Atoi(d)
+				require.NoError(t, err)
+				n, shape = n*v, append(shape, v)
+			}
+			v := make([]float32, n)
+			for i := range v {
+				if v[i] = float32(r.NormFloat64()) / float32(math.Sqrt(float64(shape[len(shape)-1]))); len(shape) == 1 {
+					v[i] = 1 + .1*v[i]
+				}
+			}
+			f.f32(m[2], v, shape...)
+		}
+	}
+}
