@@ -45,6 +45,14 @@ func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOpti
 	if m.closed {
 		return nil, ErrClosed
 	}
+	if o.Languages != nil && len(o.Languages) != len(texts) {
+		return nil, fmt.Errorf("%w: %d languages for %d texts", ErrOptions, len(o.Languages), len(texts))
+	}
+	if o.Language != "" { // the call's fault, not a text's
+		if _, _, err := m.lang.of("", o.Language); err != nil {
+			return nil, err
+		}
+	}
 	for i, t := range texts {
 		if err := checkText(t); err != nil {
 			return nil, &TextError{Index: i, Err: err}
@@ -58,7 +66,13 @@ func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOpti
 				o.Progress(at+done, len(texts))
 			}
 		}
-		if err := m.encodeWindow(ctx, out[at:at+n], texts[at:at+n], s, progress); err != nil {
+		language := func(i int) string {
+			if o.Languages != nil && o.Languages[at+i] != "" {
+				return o.Languages[at+i]
+			}
+			return o.Language
+		}
+		if err := m.encodeWindow(ctx, out[at:at+n], texts[at:at+n], s, language, progress); err != nil {
 			var te *TextError
 			if errors.As(err, &te) {
 				te.Index += at
@@ -69,11 +83,16 @@ func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOpti
 	return out, nil
 }
 
-// encodeWindow encodes as many texts as are tokenised at a time.
-func (m *Model) encodeWindow(ctx context.Context, out []Encoded, texts []string, s *side, progress func(done int)) error {
+// encodeWindow encodes as many texts as are tokenised at a time. language gives what the caller says of a text's.
+func (m *Model) encodeWindow(ctx context.Context, out []Encoded, texts []string, s *side, language func(i int) string, progress func(done int)) error {
 	prep := make([]prepared, len(texts))
 	err := m.parallel(ctx, len(texts), func(w *work, i int) error {
+		code, part, err := m.lang.of(texts[i], language(i))
+		if err != nil {
+			return &TextError{Index: i, Err: err}
+		}
 		prep[i] = s.prepare(m.w.tok, texts[i], &w.enc)
+		prep[i].language, prep[i].part = code, part
 		return nil
 	})
 	if err != nil {
@@ -118,13 +137,17 @@ func group(prep []prepared, workers int) [][]int {
 	if start < len(order) {
 		groups = append(groups, order[start:])
 	}
+	// Texts of one language side by side go through its part of the model together.
+	for _, g := range groups {
+		slices.SortStableFunc(g, func(a, b int) int { return cmp.Compare(prep[a].part, prep[b].part) })
+	}
 	return groups
 }
 
 // forward encodes one group.
 func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prepared, group []int) error {
 	b := &w.batch
-	b.IDs, b.Lens, b.Attend = b.IDs[:0], b.Lens[:0], b.Attend[:0]
+	b.IDs, b.Lens, b.Attend, b.Languages = b.IDs[:0], b.Lens[:0], b.Attend[:0], b.Languages[:0]
 	masked, kept := false, 0
 	for _, t := range group {
 		p := &prep[t]
@@ -133,12 +156,16 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 		for i := range p.ids {
 			b.Attend = append(b.Attend, i < p.attended)
 		}
+		b.Languages = append(b.Languages, p.part)
 		masked = masked || p.attended < len(p.ids)
 		kept += len(p.keep)
 	}
 	batch := *b
 	if !masked {
 		batch.Attend = nil
+	}
+	if m.lang.parts == nil {
+		batch.Languages = nil
 	}
 	h := m.w.enc.Shape().Hidden
 	if n := len(b.IDs) * h; cap(w.hidden) < n {
@@ -176,7 +203,7 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 				return &TextError{Index: t, Err: fmt.Errorf("%w: token %d %q", ErrNotFinite, i, p.tokens[i].Text)}
 			}
 		}
-		out[t] = Encoded{Vectors: v, Tokens: p.tokens, Truncated: p.truncated}
+		out[t] = Encoded{Vectors: v, Tokens: p.tokens, Truncated: p.truncated, Language: p.language}
 		*p = prepared{}
 	}
 	return nil

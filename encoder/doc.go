@@ -17,9 +17,13 @@
 // texts were encoded together. Every row comes with its token and the token's place in the text, so that a
 // match can be shown.
 //
+// Models with a part for each language (XMOD, the network of ColBERT-XM) take the language of a text from TextOptions,
+// from Options.Detector, or from the checkpoint's default; Model.Languages lists what there is. The part of a language
+// is read from the mapped file when it is first needed. A query in one language finds documents in all.
+//
 // Caveats. Queries and documents are encoded differently and must not be mixed up. Text beyond the model's
 // length is cut off and flagged, not refused. A text that consists of skiplisted tokens only keeps them: every
 // text has at least one vector. Names of special tokens in a text, such as "[SEP]", become these tokens unless
-// Options.NoSpecialInText is set, as in the reference implementations. Architectures: BERT today; anything
-// else gives ErrUnsupported.
+// Options.NoSpecialInText is set, as in the reference implementations. Package transformer lists the architectures;
+// anything else gives ErrUnsupported.
 package encoder

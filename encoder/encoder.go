@@ -10,6 +10,9 @@ type Encoded struct {
 	Tokens []Token
 	// Truncated says that the text was longer than the model's limit and that its end was left out.
 	Truncated bool
+	// Language is the code (see LanguageCode) of the text's language: the one given, detected, or assumed by
+	// default; empty when nothing is known.
+	Language string
 }
 
 // Token is one token of an encoded text.
@@ -26,9 +29,14 @@ type Token struct {
 
 // TextOptions are the options of one encoding call. A nil pointer means the zero value.
 type TextOptions struct {
-	// Language is the language of the texts, as an ISO code, for models that need it. Models that do not
-	// ignore it.
+	// Language is the language of the texts, as a code that LanguageCode knows, or a name of the checkpoint's
+	// own. It selects the part of models that have one for each language, and comes back in Encoded. Empty
+	// means that it is detected, with Options.Detector, or else Options.Language. An unknown one gives
+	// ErrLanguage.
 	Language string
+	// Languages, when not nil, holds the language of each text in the place of Language; empty ones mean
+	// Language. Texts of different languages are encoded together.
+	Languages []string
 	// Progress, when set, is called after each finished portion of the texts, never concurrently and with
 	// ascending done.
 	Progress func(done, total int)

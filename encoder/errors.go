@@ -14,6 +14,9 @@ var (
 	// ErrUnsupported reports a checkpoint with an architecture, activation or component that this package
 	// does not run; the message names it.
 	ErrUnsupported = errors.New("encoder: unsupported")
+	// ErrLanguage reports a language that is no language code, or that the model has no part for; the message
+	// lists what there is.
+	ErrLanguage = errors.New("encoder: unknown language")
 	// ErrOptions reports options that contradict each other or the checkpoint; the message lists all faults.
 	ErrOptions = errors.New("encoder: bad options")
 	// ErrClosed reports the use of a model after Close.

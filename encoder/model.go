@@ -15,23 +15,25 @@ import (
 // Info describes a loaded model.
 type Info struct {
 	Name         string // as Model.Name
-	Architecture string // "bert"
+	Architecture string // model_type of config.json: "bert", "xmod" ...
 	Layout       string // "huggingface", "pylate" or "stanford"
 	Layers       int
 	Hidden       int // width of the transformer
 	Heads        int
 	Dim          int // width of the token vectors
 	Vocab        int
-	Parameters   int64 // of the transformer and the projection; an unused pooler does not count
-	QueryTokens  int   // query length, special tokens included
-	DocTokens    int   // document length, special tokens included
-	Expansion    bool  // queries are filled with MASK tokens up to QueryTokens
+	Parameters   int64  // of the transformer and the projection; of parts per language, those of one; no unused pooler
+	QueryTokens  int    // query length, special tokens included
+	DocTokens    int    // document length, special tokens included
+	Expansion    bool   // queries are filled with MASK tokens up to QueryTokens
+	Language     string // code of the language of texts that do not say theirs, "" for none
 }
 
 // Model turns texts into token vectors. It is safe for concurrent use; Close waits for the calls in progress.
 type Model struct {
 	w        *weights
 	settings settings
+	lang     langSettings
 	name     string
 	workers  int
 
@@ -44,6 +46,7 @@ type weights struct {
 	ckpt *checkpoint.Checkpoint
 	tok  *tokenizer.Tokenizer
 	enc  transformer.Encoder
+	lang *languages
 	head head
 
 	mu   sync.Mutex
@@ -84,7 +87,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ckpt: c, tok: c.Tokenizer, enc: enc, head: h}
+	w := &weights{ckpt: c, tok: c.Tokenizer, enc: enc, lang: newLanguages(enc), head: h}
 	if n := w.tok.VocabSize(); n > enc.Shape().Vocab {
 		return nil, fmt.Errorf("encoder: the tokenizer has %d tokens, the model %d: %w", n, enc.Shape().Vocab, checkpoint.ErrCorrupt)
 	}
@@ -111,7 +114,11 @@ func (w *weights) model(o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{w: w, settings: s, name: o.Name, workers: o.Workers}
+	lang, err := w.lang.settings(o)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{w: w, settings: s, lang: lang, name: o.Name, workers: o.Workers}
 	if m.name == "" && w.ckpt.Dir != "" {
 		if abs, err := filepath.Abs(w.ckpt.Dir); err == nil {
 			m.name = filepath.Base(abs)
@@ -145,6 +152,7 @@ func (m *Model) Info() Info {
 		QueryTokens:  m.settings.query.length,
 		DocTokens:    m.settings.doc.length,
 		Expansion:    m.settings.query.expand,
+		Language:     m.lang.code,
 	}
 }
 
@@ -169,7 +177,8 @@ func (m *Model) Close() error {
 // it. The results are in the order of texts.
 //
 // Errors: a *TextError that names the first text at fault and wraps ErrEmptyText, ErrInvalidUTF8 or
-// ErrNotFinite; the context's error; ErrClosed. A text that is too long is not an error, see
+// ErrNotFinite, or ErrLanguage for its own language; ErrLanguage for TextOptions.Language; the context's error;
+// ErrClosed. A text that is too long is not an error, see
 // Encoded.Truncated. No texts give no results.
 func (m *Model) EncodeQueries(ctx context.Context, texts []string, o *TextOptions) ([]Encoded, error) {
 	return m.encode(ctx, texts, &m.settings.query, o)

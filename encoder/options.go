@@ -51,6 +51,16 @@ type Options struct {
 	// NoSpecialInText treats the names of special tokens in a text ("[SEP]") as ordinary text. The reference
 	// implementations do not; switch it on for texts that are not trusted.
 	NoSpecialInText bool
+	// Language is the language of texts that do not say theirs (TextOptions), as a code that LanguageCode
+	// knows; empty means the checkpoint's default_language. Its part of the model is read when the model is
+	// opened, other languages' parts at their first use.
+	Language string
+	// FallbackLanguage is the language whose part of the model encodes texts of languages that the model has
+	// no part for. Empty means none: such a text gives ErrLanguage.
+	FallbackLanguage string
+	// Detector, when set, is asked for the language of texts that do not say theirs, before Language. Package
+	// langdetect has one.
+	Detector LanguageDetector
 }
 
 // side is how texts of one kind become tokens and which of their vectors are kept.

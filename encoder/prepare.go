@@ -16,7 +16,9 @@ type prepared struct {
 	keep      []int32 // the positions whose vectors are kept
 	tokens    []Token // one per kept position
 	truncated bool
-	rows      int // of the transformer's output: one per id, fewer where it deletes tokens
+	rows      int    // of the transformer's output: one per id, fewer where it deletes tokens
+	language  string // its code
+	part      int    // of the model, for the language
 }
 
 // checkText refuses texts that no model can encode.

@@ -18,7 +18,7 @@ import (
 
 // The goldens of testdata are tiny random encoders with the hidden states that transformers 5.3 (torch 2.11)
 // computes: bert, xlmr, xmod and xmod_prenorm made by shared/data/golden/gen/make_models.py, roberta, xmod_flags and
-// xmod_languages by testdata/golden_xmod.py.
+// xmod_languages by encoder/scripts/golden/xmod.py.
 
 type goldenCase struct {
 	Name   string    `json:"name"`
