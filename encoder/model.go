@@ -58,7 +58,11 @@ type weights struct {
 // Errors wrap ErrUnsupported with the component that is not supported, checkpoint.ErrNotFound,
 // checkpoint.ErrCorrupt, transformer.ErrWeights with the tensors at fault, or ErrOptions.
 func Open(path string, o *Options) (*Model, error) {
-	c, err := checkpoint.Open(path)
+	var co checkpoint.Options
+	if o != nil {
+		co.Words = o.Words
+	}
+	c, err := checkpoint.OpenWith(path, &co)
 	if err != nil {
 		return nil, unsupported(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/golbert/golbert/encoder/checkpoint"
+	"github.com/golbert/golbert/encoder/tokenizer"
 )
 
 // Toggle overrides a yes-or-no setting of a checkpoint.
@@ -34,6 +35,10 @@ type Options struct {
 	Name string
 	// MaxQueryTokens and MaxDocTokens replace the checkpoint's lengths, special tokens included; 0 keeps them.
 	MaxQueryTokens, MaxDocTokens int
+	// Words finds the words of Japanese text for checkpoints that want MeCab (tokenizer_class
+	// BertJapaneseTokenizer): a Dictionary of package encoder/japanese. Open uses it, New does not: there the
+	// checkpoint has its tokenizer already (checkpoint.Options.Words).
+	Words tokenizer.WordSplitter
 	// Workers is the number of goroutines that encode; 0 means GOMAXPROCS.
 	Workers int
 	// Markers inserts the query and document marker tokens.

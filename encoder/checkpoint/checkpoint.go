@@ -65,18 +65,31 @@ const maxModules = 32
 // applied to the tokens, as that library converts it. Anything else is a plain backbone, whose pooling and
 // normalisation modules, if any, are not used. The error names the file and the field at fault and wraps
 // ErrNotFound, ErrCorrupt or ErrUnsupported, or the tokenizer's errors of these kinds.
-func Open(dir string) (*Checkpoint, error) {
+func Open(dir string) (*Checkpoint, error) { return OpenWith(dir, nil) }
+
+// Options change how a checkpoint is opened. A nil pointer means the zero value.
+type Options struct {
+	// Words finds the words of Japanese text for checkpoints whose tokenizer is BertJapaneseTokenizer, in place of
+	// MeCab: a Dictionary of package encoder/japanese. Without it they are ErrUnsupported. Others do not use it.
+	Words tokenizer.WordSplitter
+}
+
+// OpenWith is Open with options.
+func OpenWith(dir string, o *Options) (*Checkpoint, error) {
+	if o == nil {
+		o = new(Options)
+	}
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return nil, fmt.Errorf("%w: %s is not a directory", ErrNotFound, dir)
 	}
 	c := &Checkpoint{Dir: dir}
-	if err := c.open(); err != nil {
+	if err := c.open(o); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Checkpoint) open() error {
+func (c *Checkpoint) open(o *Options) error {
 	modules, err := readModules(c.Dir)
 	if err != nil {
 		return err
@@ -119,7 +132,7 @@ func (c *Checkpoint) open() error {
 		c.Layout = SentenceTransformers
 	}
 
-	tok, tc, err := readTokenizer(root)
+	tok, tc, err := readTokenizer(root, o.Words)
 	if err != nil {
 		return err
 	}

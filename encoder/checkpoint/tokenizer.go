@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,12 @@ type tokenizerConfig struct {
 	EOS          tokenName `json:"eos_token"`
 	MaxLength    float64   `json:"model_max_length"` // 1e30 where there is no limit
 	Class        string    `json:"tokenizer_class"`
-	Added        map[string]struct {
+	// BertJapaneseTokenizer's settings.
+	WordTokenizer    string `json:"word_tokenizer_type"`
+	SubwordTokenizer string `json:"subword_tokenizer_type"`
+	DoWord           *bool  `json:"do_word_tokenize"`
+	DoSubword        *bool  `json:"do_subword_tokenize"`
+	Added            map[string]struct {
 		Content    string `json:"content"`
 		SingleWord bool   `json:"single_word"`
 		LStrip     bool   `json:"lstrip"`
@@ -53,8 +59,8 @@ type tokenizerConfig struct {
 }
 
 // readTokenizer reads the tokenizer in dir: tokenizer.json, or BERT's vocab.txt with the settings of
-// tokenizer_config.json.
-func readTokenizer(dir string) (*tokenizer.Tokenizer, tokenizerConfig, error) {
+// tokenizer_config.json. Words finds the words of a BertJapaneseTokenizer's texts.
+func readTokenizer(dir string, words tokenizer.WordSplitter) (*tokenizer.Tokenizer, tokenizerConfig, error) {
 	var c tokenizerConfig
 	for _, name := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
 		if _, err := optional(readJSON(filepath.Join(dir, name), &c)); err != nil {
@@ -87,14 +93,16 @@ func readTokenizer(dir string) (*tokenizer.Tokenizer, tokenizerConfig, error) {
 		}
 		return nil, c, fmt.Errorf("%w: neither tokenizer.json nor vocab.txt in %s", ErrNotFound, dir)
 	}
-	if c.Class == "BertJapaneseTokenizer" {
-		return nil, c, fmt.Errorf("%w: %s: tokenizer_class %q", ErrUnsupported, filepath.Join(dir, "tokenizer_config.json"), c.Class)
-	}
 	o := tokenizer.VocabOptions{
 		Cased:        c.LowerCase != nil && !*c.LowerCase,
 		StripAccents: c.StripAccents,
 		NoCJKSplit:   c.CJK != nil && !*c.CJK,
 		Unk:          string(c.Unk), CLS: string(c.CLS), SEP: string(c.SEP), Pad: string(c.Pad), Mask: string(c.Mask),
+	}
+	if c.Class == "BertJapaneseTokenizer" {
+		if err := c.japanese(&o, words); err != nil {
+			return nil, c, fmt.Errorf("%w: %s: %w", ErrUnsupported, filepath.Join(dir, "tokenizer_config.json"), err)
+		}
 	}
 	for _, a := range c.Added {
 		if name := tokenName(a.Content); name == c.Unk || name == c.CLS || name == c.SEP || name == c.Pad || name == c.Mask {
@@ -145,4 +153,27 @@ func (c *tokenizerConfig) expansionID(t *tokenizer.Tokenizer) int32 {
 		return id
 	}
 	return -1
+}
+
+// japanese sets what a BertJapaneseTokenizer does otherwise than BERT's.
+func (c *tokenizerConfig) japanese(o *tokenizer.VocabOptions, words tokenizer.WordSplitter) error {
+	switch {
+	case c.WordTokenizer == "" || c.WordTokenizer == "basic":
+		return errors.New("BertJapaneseTokenizer with the word_tokenizer_type basic")
+	case c.DoWord != nil && !*c.DoWord, c.DoSubword != nil && !*c.DoSubword:
+		return errors.New("BertJapaneseTokenizer without do_word_tokenize or do_subword_tokenize")
+	case c.LowerCase != nil && *c.LowerCase:
+		return errors.New("BertJapaneseTokenizer with do_lower_case")
+	case words == nil:
+		return fmt.Errorf("BertJapaneseTokenizer without option Words: package encoder/japanese finds words as %s does", c.WordTokenizer)
+	}
+	switch c.SubwordTokenizer {
+	case "", "wordpiece":
+	case "character":
+		o.Characters = true
+	default:
+		return fmt.Errorf("BertJapaneseTokenizer with the subword_tokenizer_type %q", c.SubwordTokenizer)
+	}
+	o.Words, o.Cased = words, true
+	return nil
 }

@@ -16,6 +16,12 @@ type VocabOptions struct {
 	StripAccents *bool
 	// NoCJKSplit keeps runs of Chinese characters together (tokenize_chinese_chars false).
 	NoCJKSplit bool
+	// Words finds the words of a text in place of BERT's rules, as in BertJapaneseTokenizer, whose text is
+	// normalised to NFKC and no further: Cased must be set, StripAccents and NoCJKSplit do not matter.
+	Words WordSplitter
+	// Characters makes a token of each character of a word, an unknown one of each that the vocabulary lacks,
+	// in place of WordPiece.
+	Characters bool
 	// Unk, CLS, SEP, Pad and Mask name the special tokens; empty means [UNK], [CLS], [SEP], [PAD], [MASK].
 	// Unk, CLS and SEP must be in the vocabulary.
 	Unk, CLS, SEP, Pad, Mask string
@@ -74,9 +80,11 @@ func FromVocab(text []byte, o VocabOptions) (*Tokenizer, error) {
 		}
 		ids = append(ids, id)
 	}
-	m, err := newWordPiece(v, bertPrefix, ids[0], bertMaxChars)
-	if err != nil {
-		return nil, err
+	var m model = characters{v, ids[0]}
+	if !o.Characters {
+		if m, err = newWordPiece(v, bertPrefix, ids[0], bertMaxChars); err != nil {
+			return nil, err
+		}
 	}
 	var added []AddedToken
 	for _, name := range []string{pad, unk, cls, sep, mask} {
@@ -88,8 +96,15 @@ func FromVocab(text []byte, o VocabOptions) (*Tokenizer, error) {
 	if o.StripAccents != nil {
 		strip = *o.StripAccents
 	}
-	norm := newBertNormalizer(true, !o.NoCJKSplit, strip, !o.Cased)
-	t, err := build(v, norm, []any{bertPreTokenizer{}}, m, append(added, o.Added...), [4][]string{{cls}, {sep}, {pad}, {mask}})
+	var norm normalizer = newBertNormalizer(true, !o.NoCJKSplit, strip, !o.Cased)
+	var pre preTokenizer = bertPreTokenizer{}
+	if o.Words != nil {
+		if !o.Cased {
+			return nil, &UnsupportedError{Component: "normalizer", Name: "lower-casing with VocabOptions.Words"}
+		}
+		norm, pre = chain{unicodeForm{compose: true, compat: true}}, &wordSplitter{words: o.Words, split: !o.Characters}
+	}
+	t, err := build(v, norm, []any{pre}, m, append(added, o.Added...), [4][]string{{cls}, {sep}, {pad}, {mask}})
 	if err != nil {
 		return nil, err
 	}

@@ -128,6 +128,8 @@ func TestCoreStaysLight(t *testing.T) {
 			// Only golbertmini links model weights.
 			weights := d == module+"/encoder/golbertmini"
 			assertf(t, !weights, "%s links the embedded model", p.ImportPath)
+			// Nor are dictionaries of Japanese read but by those who ask for them.
+			assertf(t, d != module+"/encoder/japanese", "%s depends on %s", p.ImportPath, d)
 			// No cgo, and no network code in programs that only search.
 			assertf(t, d != "net/http" && d != "runtime/cgo", "%s depends on %s", p.ImportPath, d)
 		}

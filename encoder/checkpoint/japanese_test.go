@@ -1,0 +1,54 @@
+package checkpoint
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/encoder/tokenizer"
+)
+
+// pairs takes every two characters of ASCII for a word.
+type pairs struct{}
+
+func (pairs) AppendWords(dst [][2]int32, text []byte) [][2]int32 {
+	for i := 0; i < len(text); i += 2 {
+		dst = append(dst, [2]int32{int32(i), int32(min(i+2, len(text)))})
+	}
+	return dst
+}
+
+func TestJapanese(t *testing.T) {
+	config := obj{
+		"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece",
+		"do_lower_case": false, "mecab_kwargs": obj{"mecab_dic": "unidic_lite"},
+	}
+	files := with(plainFiles(), obj{"tokenizer_config.json": config, "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\nc\n"})
+	c, err := OpenWith(dirOf(t, files), &Options{Words: pairs{}})
+	require.NoError(t, err)
+	require.Equal(t, []int32{2, 5, 6, 7, 6, 3}, c.Tokenizer.Encode("abcb", tokenizer.EncodeOptions{AddSpecial: true}).IDs)
+	require.NoError(t, c.Close())
+
+	files["tokenizer_config.json"] = with(config, obj{"subword_tokenizer_type": "character"})
+	c, err = OpenWith(dirOf(t, files), &Options{Words: pairs{}})
+	require.NoError(t, err)
+	require.Equal(t, []int32{5, 1, 7, 1}, c.Tokenizer.Encode("abcb", tokenizer.EncodeOptions{}).IDs)
+	require.NoError(t, c.Close())
+
+	for text, set := range map[string]obj{
+		"word_tokenizer_type basic":                {"word_tokenizer_type": "basic"},
+		"do_lower_case":                            {"do_lower_case": true},
+		"do_subword_tokenize":                      {"do_subword_tokenize": false},
+		`subword_tokenizer_type "sentencepiece"`:   {"subword_tokenizer_type": "sentencepiece"},
+		"without option Words: package encoder/ja": {},
+	} {
+		files["tokenizer_config.json"] = with(config, set)
+		o := &Options{Words: pairs{}}
+		if len(set) == 0 {
+			o = nil
+		}
+		_, err := OpenWith(dirOf(t, files), o)
+		require.ErrorIs(t, err, ErrUnsupported, text)
+		require.ErrorContains(t, err, text)
+	}
+}
