@@ -52,7 +52,7 @@ type pending struct {
 	f    vfs.File
 }
 
-// earlySync is the length from which on a file is synced as soon as it is written: it would take long at the
+// earlySync is the length from which on a segment is synced as soon as it is written: it would take long at the
 // end, and holds memory until then.
 const earlySync = 4 << 20
 
@@ -240,7 +240,7 @@ func (c *commit) finishSegment(b *segBuilder) (*Segment, manSegment, error) {
 		_ = b.file.Close()
 		return nil, manSegment{}, fmt.Errorf("index: %s: %w", name, err)
 	}
-	if p := (pending{name, b.file}); length >= earlySync {
+	if p := (pending{name, b.file}); length >= c.ix.opts.earlySync {
 		if err := c.syncNow(p); err != nil {
 			return nil, manSegment{}, err
 		}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,15 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(killEnv); dir != "" {
 		fmt.Println("FAIL", killChild(dir))
 		os.Exit(1)
+	}
+	for env, child := range map[string]func(string) error{fightEnv: fightChild, readerEnv: readerChild} {
+		if arg := os.Getenv(env); arg != "" {
+			if err := child(arg); err != nil {
+				fmt.Println("FAIL", err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 	}
 	if dir := os.Getenv(childEnv); dir != "" {
 		ix, err := Open(context.Background(), dir, nil)
@@ -430,6 +440,16 @@ func TestOrderOfCalls(t *testing.T) {
 		"syncdir",
 		"remove MANIFEST-0000000000000002",
 	}, calls)
+	// A codebook's name says what is in it, so a file of that name may be there and being read.
+	calls = nil
+	_, err := ix.Compact(context.Background(), &CompactOptions{Retrain: true})
+	require.NoError(t, err)
+	name := codebookName(snapshot(t, ix).Segments()[0].Codebook().ID())
+	at := slices.Index(calls, "create "+name+tmpSuffix)
+	require.GreaterOrEqual(t, at, 0, calls)
+	require.Equal(t, []string{"sync " + name + tmpSuffix, "rename " + name}, calls[at+1:at+3])
+	at = slices.Index(calls, "rename MANIFEST-0000000000000004")
+	require.Equal(t, []string{"syncdir", "rename MANIFEST-0000000000000004", "syncdir"}, calls[at-1:at+2])
 }
 
 // TestCreateSyncsNewDirectories covers the names of all directories that Create makes.

@@ -130,7 +130,7 @@ func seal(b []byte) []byte {
 		le.PutUint32(foot[36:], crc32c(b[toc:toc+tocLen]))
 	}
 	le.PutUint32(foot[52:], crc32c(foot[:52]))
-	if tail := b[min(table, end):]; copied <= table && uint64(len(tail)) <= table-copied {
+	if tail := b[min(table, end):]; copied <= table && table <= end && uint64(len(tail)) <= table-copied {
 		copy(b[copied:], tail)
 	}
 	return b

@@ -84,6 +84,8 @@ type Options struct {
 	fs       vfs.FS // tests inject faults here; nil means the operating system's files
 	maxDocs  uint64 // tests lower it; 0 means maxDocuments
 	spoolMem int    // tests lower it; 0 means spoolMemory
+	// earlySync is the length that a segment is synced from before the end of the commit; 0 means earlySync.
+	earlySync int64
 }
 
 // OpenOptions say how an existing index is opened. A nil pointer opens it for writing.
@@ -215,6 +217,9 @@ func (o *Options) complete() (*Options, error) {
 	}
 	if c.spoolMem == 0 {
 		c.spoolMem = spoolMemory
+	}
+	if c.earlySync == 0 {
+		c.earlySync = earlySync
 	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidOptions, errors.Join(faults...))
