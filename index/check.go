@@ -188,9 +188,11 @@ func checkSegment(ctx context.Context, st *state, i int, r *Report) error {
 			return nil
 		}
 	}
-	c.postings()
-	c.idTable()
-	c.texts()
+	for _, examine := range []func(context.Context) error{c.postings, c.idTable, c.texts} {
+		if err := examine(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -271,31 +273,34 @@ func (c *segChecker) unique(st *state, i int, ord uint32) {
 }
 
 // postings compares the lists with the documents' codes: in both, centroids ascend within a document.
-func (c *segChecker) postings() {
+func (c *segChecker) postings(ctx context.Context) error {
 	s := c.seg
 	f := s.f
 	if uint64(len(c.distinct)) != f.toc.distinct {
 		c.bad(secCodes, "%d distinct codes, want %d", len(c.distinct), f.toc.distinct)
-		return
+		return nil
 	}
 	c.start = append(c.start, len(c.distinct))
 	next := append([]int(nil), c.start[:len(c.start)-1]...)
 	var list []uint32
 	prev := int64(-1)
 	for i := range f.secs[secCentroids].count {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		v, err := f.packed(secCentroids, i)
 		if err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 		if int64(v) <= prev || v >= uint64(f.toc.k) {
 			c.bad(secCentroids, "centroid %d after %d of %d", v, prev, f.toc.k)
-			return
+			return nil
 		}
 		prev = int64(v)
 		if list, err = s.Postings(list, uint32(v)); err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 		if len(list) == 0 {
 			c.bad(secPostings, "centroid %d: empty list", v)
@@ -303,7 +308,7 @@ func (c *segChecker) postings() {
 		for _, ord := range list {
 			if n := next[ord]; n >= c.start[ord+1] || c.distinct[n] != uint32(v) {
 				c.bad(secPostings, "centroid %d lists document %d, which does not have it", v, ord)
-				return
+				return nil
 			}
 			next[ord]++
 		}
@@ -311,58 +316,66 @@ func (c *segChecker) postings() {
 	for ord, n := range next {
 		if n != c.start[ord+1] {
 			c.bad(secPostings, "document %d has centroid %d, which does not list it", ord, c.distinct[n])
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // idTable makes sure that the table is in order and holds every document.
-func (c *segChecker) idTable() {
+func (c *segChecker) idTable(ctx context.Context) error {
 	f := c.seg.f
 	seen := make([]bool, f.toc.docs)
 	var prevHash uint64
 	var prevID []byte
 	for i := range f.toc.docs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		h, err := f.packed(secIDHashes, i)
 		if err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 		o, err := f.packed(secIDOrds, i)
 		if err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 		if o >= f.toc.docs || seen[o] {
 			c.bad(secIDOrds, "entry %d: document %d of %d, or twice", i, o, f.toc.docs)
-			return
+			return nil
 		}
 		seen[o] = true
 		id, err := f.id(o)
 		if err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 		if uint64(hashID(string(id))) != h || h < prevHash || h == prevHash && bytes.Compare(prevID, id) > 0 {
 			c.bad(secIDHashes, "entry %d: hash %08x of id %q", i, h, clip(string(id)))
-			return
+			return nil
 		}
 		prevHash, prevID = h, id
 	}
+	return nil
 }
 
 // texts opens every block of text, and makes sure that the offsets cover it.
-func (c *segChecker) texts() {
+func (c *segChecker) texts(ctx context.Context) error {
 	f := c.seg.f
 	if f.toc.textBytes == 0 {
-		return
+		return nil
 	}
 	var buf []byte
 	var err error
 	for b := range (f.toc.textBytes + textBlock - 1) / textBlock {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if buf, err = f.textBlock(buf[:0], b); err != nil {
 			c.problem(err)
-			return
+			return nil
 		}
 	}
 	first, err := f.packed(secTextOffs, 0)
@@ -375,4 +388,5 @@ func (c *segChecker) texts() {
 	if err != nil {
 		c.problem(err)
 	}
+	return nil
 }

@@ -1,21 +1,36 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestModel runs random sequences of operations against the index and a map, and compares.
+// TestModel runs random sequences of operations against the index and a map, and compares. The name of the subtest
+// that fails says the seed. A long run is
+//
+//	GOLBERT_MODEL_SEEDS=5000 go test -run TestModel -timeout 0 ./index
 func TestModel(t *testing.T) {
 	ctx := context.Background()
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 6
+	}
+	if s := os.Getenv("GOLBERT_MODEL_SEEDS"); s != "" {
+		var err error
+		seeds, err = strconv.ParseUint(s, 10, 64)
+		require.NoError(t, err)
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := newRand(seed)
 			o := &Options{
@@ -168,24 +183,29 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// TestSameInputSameBytes: the files depend on the input and the seed, not on the number of processors.
 func TestSameInputSameBytes(t *testing.T) {
 	ctx := context.Background()
-	build := func(workers int) string {
-		ix, dir := create(t, &Options{Dim: testDim, Seed: 5, SegmentTokens: 300, Workers: workers})
-		mustAdd(t, ix, documents(1, 80)...)
+	build := func(procs int) *memFS {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+		ix, dir := create(t, &Options{Dim: testDim, Seed: 5, SegmentTokens: 300, fs: &hookFS{}})
+		mustAdd(t, ix, documents(1, 400)...)
 		mustAdd(t, ix, documents(2, 20)...)
 		_, err := ix.Delete(ctx, []string{"doc-3", "doc-70"}, nil)
 		require.NoError(t, err)
+		_, err = ix.Compact(ctx, &CompactOptions{Retrain: true, SegmentTokens: 1000})
+		require.NoError(t, err)
+		mustAdd(t, ix, documents(3, 30)...)
 		require.NoError(t, ix.Close())
-		return dir
+		return newMemFS(t, dir)
 	}
-	a, b := build(1), build(3)
-	require.Equal(t, listing(t, a), listing(t, b))
-	for _, n := range listing(t, a) {
-		x, err := os.ReadFile(filepath.Join(a, n))
-		require.NoError(t, err)
-		y, err := os.ReadFile(filepath.Join(b, n))
-		require.NoError(t, err)
-		require.Equal(t, x, y, n)
+	one := build(1)
+	for _, procs := range []int{2, 16} {
+		other := build(procs)
+		require.Equal(t, slices.Sorted(maps.Keys(one.files)), slices.Sorted(maps.Keys(other.files)), "GOMAXPROCS %d", procs)
+		for n, b := range one.files {
+			require.True(t, bytes.Equal(b, other.files[n]), "GOMAXPROCS %d: %s", procs, n)
+		}
 	}
+	t.Logf("files=%d equal at GOMAXPROCS 1, 2 and 16", len(one.files))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/hostile"
 	"github.com/stretchr/testify/require"
 )
 
@@ -186,5 +187,19 @@ func FuzzParseCodebook(f *testing.F) {
 		enc, err := c.Encode(context.Background(), maxsim.New(2, c.Dim()), 1)
 		require.NoError(t, err)
 		c.Decode(make([]float32, 2*c.Dim()), enc.Codes, enc.Residuals)
+	})
+}
+
+func TestHostileSizes(t *testing.T) {
+	var files [][]byte
+	for _, c := range sampleBooks(t) {
+		if b, err := c.MarshalBinary(); err == nil && len(b) < 20_000 {
+			files = append(files, b)
+		}
+	}
+	require.NotEmpty(t, files)
+	hostile.Sizes(t, files, 30, 256<<10, func(b []byte) {
+		binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+		_, _ = ParseCodebook(b)
 	})
 }

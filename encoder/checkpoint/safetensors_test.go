@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/hostile"
 )
 
 // file puts a header and data together.
@@ -308,4 +310,23 @@ func BenchmarkParseHeader(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestHostileSizes(t *testing.T) {
+	var buf bytes.Buffer
+	require.NoError(t, WriteSafeTensors(&buf, []Tensor{
+		{Name: "a", DType: F16, Shape: []int{2, 1}, Data: []byte{1, 2, 3, 4}}, {Name: "b", DType: Bool, Shape: []int{0}},
+	}, map[string]string{"k": "v"}))
+	hostile.Sizes(t, [][]byte{buf.Bytes()}, 60, 64<<10, func(b []byte) {
+		s, err := ParseSafeTensors(b)
+		if err != nil {
+			return
+		}
+		for _, n := range s.Names() {
+			w, _ := s.Tensor(n)
+			w.Float32s(nil)
+		}
+	})
+	hostile.Sizes(t, [][]byte{[]byte(`{"model_type":"bert","hidden_size":4,"num_attention_heads":2,"num_hidden_layers":1,"vocab_size":9,"layer_norm_eps":1e-5}`)},
+		60, 64<<10, func(b []byte) { _, _ = ParseConfig("config.json", b) })
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/hostile"
 )
 
 // spmPiece is a piece of a model file that a test writes.
@@ -173,6 +175,24 @@ func FuzzCharsmap(f *testing.F) {
 				at := s.norm.origin(span{int32(i), int32(i + 1)})
 				require.True(t, 0 <= at[0] && at[0] <= at[1] && at[1] <= len(text), "%v", at)
 			}
+		}
+	})
+}
+
+func TestHostileSizes(t *testing.T) {
+	hostile.Sizes(t, [][]byte{spmFile(1, false, nil, smallSPM...), spmFile(2, true, nil, smallSPM...), spmFile(1, false, []byte("\x04\x00\x00\x00\x00\x00\x00\x00x\x00"), smallSPM...)},
+		200, 1<<20, func(b []byte) {
+			if tok, err := FromSentencePiece(b, SentencePieceOptions{}); err == nil {
+				tok.Encode("ab <m> é", EncodeOptions{AddSpecial: true})
+			}
+		})
+	files := [][]byte{wordPieceJSON(t, nil)}
+	for _, p := range readPipelines(t, "testdata/components.json").Pipelines[:3] {
+		files = append(files, []byte(p.Tokenizer))
+	}
+	hostile.Sizes(t, files, 200, 1<<20, func(b []byte) {
+		if tok, err := FromJSON(b); err == nil {
+			tok.Encode("ab c é", EncodeOptions{AddSpecial: true})
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/golbert/golbert/internal/hostile"
 	"github.com/golbert/golbert/internal/testdata"
 )
 
@@ -123,5 +124,16 @@ func FuzzParse(f *testing.F) {
 		_, _ = a.Float32s()
 		_, _ = a.Int64s()
 		require.LessOrEqual(t, len(a.Data), len(b))
+	})
+}
+
+func TestHostileSizes(t *testing.T) {
+	hostile.Sizes(t, [][]byte{
+		Append(nil, []float32{1, 2}, 2), Append(nil, []int64{1, 2, 3, 4}, 2, 2), file("{'descr': '<f2', 'fortran_order': False, 'shape': (6L,), }     \n", 12),
+	}, 8, 64<<10, func(b []byte) {
+		if a, err := Parse(b); err == nil {
+			_, _ = a.Float32s()
+			_, _ = a.Int64s()
+		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/golbert/golbert/internal/hostile"
 	"github.com/golbert/golbert/internal/testdata"
 )
 
@@ -211,4 +212,17 @@ func FuzzParsePickle(f *testing.F) {
 			require.ErrorIs(t, err, ErrFormat)
 		}
 	})
+}
+
+func TestHostileSizes(t *testing.T) {
+	files := [][]byte{archiveOf(t, tensorPickle(6, "K\x00", "K\x03K\x02\x86", "K\x01K\x03\x86"), map[string][]byte{"0": sixFloats}, zip.Store)}
+	for _, name := range []string{"state.pt", "legacy.pt"} {
+		b, err := os.ReadFile(filepath.Join("testdata", name))
+		require.NoError(t, err)
+		files = append(files, b)
+	}
+	hostile.Sizes(t, files, 30, 1<<20, func(b []byte) { _, _ = Parse(b) })
+	hostile.Sizes(t, [][]byte{
+		[]byte("\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01K\x07](\x88NG\xc0\x04\x00\x00\x00\x00\x00\x00eX\x03\x00\x00\x00big\x8a\x06\x00\x00\x00\x00\x00\x01u."),
+	}, 30, 64<<10, func(b []byte) { _, _ = ParsePickle(b) })
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/hostile"
 )
 
 func file(t testing.TB, name string) []byte {
@@ -97,4 +99,8 @@ func FuzzOpen(f *testing.F) {
 			require.True(t, errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported), "%v", err)
 		}
 	})
+}
+
+func TestHostileSizes(t *testing.T) {
+	hostile.Sizes(t, [][]byte{file(t, "nextplaid.db")}, 200, 1<<20, func(b []byte) { _ = walk(b) })
 }
