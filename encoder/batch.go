@@ -53,6 +53,15 @@ func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOpti
 			return nil, err
 		}
 	}
+	s, err := s.with(o)
+	if err != nil {
+		return nil, err
+	}
+	return m.encodeTexts(ctx, texts, s, o)
+}
+
+// encodeTexts is encode after its options.
+func (m *Model) encodeTexts(ctx context.Context, texts []string, s *side, o *TextOptions) ([]Encoded, error) {
 	for i, t := range texts {
 		if err := checkText(t); err != nil {
 			return nil, &TextError{Index: i, Err: err}
@@ -102,7 +111,7 @@ func (m *Model) encodeWindow(ctx context.Context, out []Encoded, texts []string,
 	var mu sync.Mutex
 	done := 0
 	return m.parallel(ctx, len(groups), func(w *work, i int) error {
-		if err := m.forward(ctx, w, out, prep, groups[i]); err != nil {
+		if err := m.forward(ctx, w, s, out, prep, groups[i]); err != nil {
 			return err
 		}
 		mu.Lock()
@@ -145,7 +154,7 @@ func group(prep []prepared, workers int) [][]int {
 }
 
 // forward encodes one group.
-func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prepared, group []int) error {
+func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, prep []prepared, group []int) error {
 	b := &w.batch
 	b.IDs, b.Lens, b.Attend, b.Languages = b.IDs[:0], b.Lens[:0], b.Attend[:0], b.Languages[:0]
 	masked, kept := false, 0
@@ -202,6 +211,9 @@ func (m *Model) forward(ctx context.Context, w *work, out []Encoded, prep []prep
 			if n := kernel.Normalize(v.Row(i)); math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
 				return &TextError{Index: t, Err: fmt.Errorf("%w: token %d %q", ErrNotFinite, i, p.tokens[i].Text)}
 			}
+		}
+		if s.pool != nil && s.pool.factor > 1 {
+			v, p.tokens = s.pool.apply(v, p.tokens)
 		}
 		out[t] = Encoded{Vectors: v, Tokens: p.tokens, Truncated: p.truncated, Language: p.language}
 		*p = prepared{}

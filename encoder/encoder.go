@@ -6,7 +6,8 @@ import "github.com/golbert/golbert/colbert/maxsim"
 type Encoded struct {
 	// Vectors holds one unit row per kept token.
 	Vectors maxsim.Matrix
-	// Tokens describes the rows of Vectors, one each and in the same order.
+	// Tokens describes the rows of Vectors, one each and in the same order. A row that was merged of several
+	// (Options.PoolFactor) has the token whose vector is nearest to it.
 	Tokens []Token
 	// Truncated says that the text was longer than the model's limit and that its end was left out.
 	Truncated bool
@@ -37,6 +38,11 @@ type TextOptions struct {
 	// Languages, when not nil, holds the language of each text in the place of Language; empty ones mean
 	// Language. Texts of different languages are encoded together.
 	Languages []string
+	// Prompt, when not empty, is put in front of every text in the place of the model's own prompt: the
+	// instruction of a task, say.
+	Prompt string
+	// PoolFactor replaces Options.PoolFactor for the documents of this call; 0 keeps it. Queries ignore it.
+	PoolFactor float64
 	// Progress, when set, is called after each finished portion of the texts, never concurrently and with
 	// ascending done.
 	Progress func(done, total int)

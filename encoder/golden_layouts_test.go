@@ -16,9 +16,6 @@ type layoutGolden struct {
 	Vectors  [][]float32
 }
 
-// notYet are the goldens that ask for more than there is.
-var notYet = map[string]bool{"native_pooling": true}
-
 // TestGoldenLayouts encodes texts with tiny checkpoints in every layout and compares the token vectors with those of
 // PyLate 1.6, sentence-transformers 6.2 and the formulas of colbert-ai, XTR and BGE-M3
 // (encoder/scripts/golden/layouts.py; stanford_xmod: xmod.py).
@@ -33,10 +30,6 @@ func TestGoldenLayouts(t *testing.T) {
 			var want struct{ Queries, Documents []layoutGolden }
 			require.NoError(t, json.Unmarshal(b, &want))
 			m, err := Open(dir, nil)
-			if err != nil && notYet[filepath.Base(dir)] {
-				require.ErrorIs(t, err, ErrUnsupported)
-				t.Skip(err)
-			}
 			require.NoError(t, err)
 			defer m.Close()
 			most := 0.0

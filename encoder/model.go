@@ -80,9 +80,6 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 	if c.Tokenizer == nil {
 		return nil, fmt.Errorf("encoder: checkpoint without a tokenizer: %w", checkpoint.ErrNotFound)
 	}
-	if p := c.Retrieval.Pooling; p != nil {
-		return nil, fmt.Errorf("%w: HierarchicalTokenPooling with factor %g", ErrUnsupported, p.Factor)
-	}
 	enc, err := transformer.New(c, nil)
 	if err != nil {
 		return nil, unsupported(err)

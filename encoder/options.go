@@ -1,6 +1,7 @@
 package encoder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -45,6 +46,11 @@ type Options struct {
 	Markers Toggle
 	// Expansion fills queries with MASK tokens up to the query length.
 	Expansion Toggle
+	// ExpansionRule says how many expansion tokens a query gets, ExpansionStep what the dynamic rules round up
+	// to, 0 for 32. With a rule other than ExpandToLength queries are cut at MaxQueryTokens when it is set, else
+	// at the model's own limit.
+	ExpansionRule ExpansionRule
+	ExpansionStep int
 	// AttendExpansion lets other tokens attend to the expansion masks.
 	AttendExpansion Toggle
 	// Skiplist drops the vectors of punctuation from documents. When it is On and the checkpoint has no list,
@@ -56,6 +62,21 @@ type Options struct {
 	// NoSpecialInText treats the names of special tokens in a text ("[SEP]") as ordinary text. The reference
 	// implementations do not; switch it on for texts that are not trusted.
 	NoSpecialInText bool
+	// QueryPrompt and DocumentPrompt are put in front of every text and replace the checkpoint's; empty keeps
+	// those. Prompts Off leaves them all out, On is the same as FromCheckpoint. The vectors of a prompt are kept.
+	QueryPrompt, DocumentPrompt string
+	Prompts                     Toggle
+	// PoolFactor merges the vectors of a document that are near to each other, until one is left for every
+	// PoolFactor of them; 2 halves an index and costs next to nothing in quality, as a rule. 0 is the
+	// checkpoint's own factor, 1 merges nothing. It does not have to be a whole number.
+	PoolFactor float64
+	// PoolProtected is the number of a text's first vectors that are not merged: 0 means the checkpoint's, or 1,
+	// the CLS token; a negative one none.
+	PoolProtected int
+	// PoolNormalize makes unit vectors of merged ones, which indexes ask for. Off keeps means as PyLate does.
+	PoolNormalize Toggle
+	// PoolStyle is whose clusters they are.
+	PoolStyle PoolStyle
 	// Language is the language of texts that do not say theirs (TextOptions), as a code that LanguageCode
 	// knows; empty means the checkpoint's default_language. Its part of the model is read when the model is
 	// opened, other languages' parts at their first use.
@@ -80,9 +101,12 @@ type side struct {
 	keepSpecial  bool
 	strip, lower bool
 	prompt       string // put in front of every text
-	floor        int    // rows up to which expansion pads
-	dropFirst    bool   // the first token's vector is left out
-	plainText    bool   // NoSpecialInText
+	rule         ExpansionRule
+	floor        int // rows up to which expansion pads; with another rule than ExpandToLength the step
+	pool         *pooling
+	query        bool
+	dropFirst    bool // the first token's vector is left out
+	plainText    bool // NoSpecialInText
 }
 
 type settings struct{ query, doc side }
@@ -122,8 +146,21 @@ func (w *weights) resolve(o *Options) (settings, error) {
 	}
 	common.dropFirst = r.DropFirst
 	s := settings{query: common, doc: common}
-	s.query.prompt, s.doc.prompt = r.QueryPrompt, r.DocumentPrompt
-	s.query.length = length("MaxQueryTokens", o.MaxQueryTokens, r.QueryLength)
+	s.query.query = true
+	if o.Prompts != Off {
+		s.query.prompt, s.doc.prompt = cmp.Or(o.QueryPrompt, r.QueryPrompt), cmp.Or(o.DocumentPrompt, r.DocumentPrompt)
+	}
+	if err := o.ExpansionRule.check(o.ExpansionStep); err != nil {
+		faults = append(faults, err)
+	}
+	own := r.QueryLength
+	if o.ExpansionRule != ExpandToLength {
+		own = 0
+		if most == 0 {
+			own = openLength
+		}
+	}
+	s.query.length = length("MaxQueryTokens", o.MaxQueryTokens, own)
 	s.doc.length = length("MaxDocTokens", o.MaxDocTokens, r.DocumentLength)
 	for _, m := range []struct {
 		s  *side
@@ -140,6 +177,9 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		if r.ExpansionLength > 0 && r.ExpansionLength < r.QueryLength { // otherwise the one length is both
 			s.query.floor = min(r.ExpansionLength, s.query.length)
 		}
+		if s.query.rule = o.ExpansionRule; s.query.rule != ExpandToLength {
+			s.query.floor = cmp.Or(o.ExpansionStep, expansionStep)
+		}
 		s.query.attend = o.AttendExpansion.or(r.AttendExpansion)
 		if s.query.expansion = r.ExpansionID; r.ExpansionID < 0 {
 			faults = append(faults, errors.New("option Expansion is On and the checkpoint has no token for it"))
@@ -155,10 +195,47 @@ func (w *weights) resolve(o *Options) (settings, error) {
 	if o.Skiplist != Off && len(r.QuerySkiplist) > 0 {
 		s.query.skip = idSet(r.QuerySkiplist)
 	}
+	var ownPool *pooling
+	if p := r.Pooling; p != nil {
+		ownPool = &pooling{factor: p.Factor, protected: p.Protected, normalize: p.Normalize}
+	}
+	pool, err := o.pooling(ownPool)
+	if err != nil {
+		faults = append(faults, err)
+	}
+	s.doc.pool = &pool
+	if r.Pooling != nil && r.Pooling.Queries {
+		s.query.pool = &pool
+	}
+	if r.Pooling != nil && !r.Pooling.Documents && o.PoolFactor == 0 {
+		none := pool
+		none.factor = 1
+		s.doc.pool = &none
+	}
 	if len(faults) > 0 {
 		return s, fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
 	}
 	return s, nil
+}
+
+// with lays a call's options over the model's.
+func (s *side) with(o *TextOptions) (*side, error) {
+	if err := checkFactor("PoolFactor", o.PoolFactor); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	if o.Prompt == "" && (o.PoolFactor == 0 || s.query) {
+		return s, nil
+	}
+	c := *s
+	if o.Prompt != "" {
+		c.prompt = o.Prompt
+	}
+	if o.PoolFactor != 0 && !s.query {
+		p := *s.pool
+		p.factor = o.PoolFactor
+		c.pool = &p
+	}
+	return &c, nil
 }
 
 func idSet(list []int32) map[int32]bool {

@@ -46,6 +46,9 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 	if s.hasMarker {
 		limit--
 	}
+	if s.expand && s.rule != ExpandToLength {
+		limit = max(limit-leastExpansion, minTokens-1) // room for what the rules add at least
+	}
 	tok.AppendEncode(buf, src.text, tokenizer.EncodeOptions{AddSpecial: true, MaxLen: limit, NoSpecialInText: s.plainText})
 
 	n := len(buf.IDs)
@@ -55,9 +58,8 @@ func (s *side) prepare(tok *tokenizer.Tokenizer, text string, buf *tokenizer.Enc
 		total++
 	}
 	p.attended = total
-	if s.expand && total < s.floor {
-		total = s.floor
-		if s.attend {
+	if s.expand {
+		if total = min(s.rule.filled(total, s.floor), s.length); s.attend {
 			p.attended = total
 		}
 	}
