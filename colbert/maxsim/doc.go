@@ -9,6 +9,8 @@
 //	d, _ := maxsim.FromRows([][]float32{{0.6, 0.8}, {1, 0}})
 //	s, err := maxsim.Score(q, d) // 1 + 0.8
 //
+// ScoreBatch scores documents that lie end to end in memory, as float32, float16 or bfloat16, on several goroutines.
+//
 // Caveats: nothing here normalises by itself; scores of vectors that are not unit length are plain inner
 // products. Sums run in a fixed order on one machine, but machines with different vector units may differ
 // in the last bits.

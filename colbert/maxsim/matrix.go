@@ -67,6 +67,9 @@ func (m Matrix) Validate() error {
 	if m.Rows < 0 || m.Dim < 0 || (m.Rows > 0 && m.Dim == 0) || len(m.Data)%max(m.Dim, 1) != 0 || len(m.Data)/max(m.Dim, 1) != m.Rows {
 		return fmt.Errorf("%d values do not make %d rows of dimension %d: %w", len(m.Data), m.Rows, m.Dim, ErrDim)
 	}
+	if kernel.Finite(m.Data) {
+		return nil
+	}
 	for i, v := range m.Data {
 		// The exponent bits are all ones for NaN and both infinities.
 		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {

@@ -21,8 +21,8 @@ type aKernel struct {
 	name  string
 	work  float64
 	bytes bool
-	docs  int    // documents per call, when that says something
-	peak  string // which ceiling it is measured against
+	docs  int  // documents per call, when that says something
+	bf16  bool // measured against the bfloat16 products, where there are any
 	call  func()
 }
 
@@ -37,7 +37,7 @@ func runKernels(ctx context.Context, b *bench) error {
 	for i, set := range sets {
 		var err error
 		kernel.WithISA(set, func() {
-			peak := kernel.MeasurePeak(span)
+			peak, peakBF16 := kernel.MeasurePeak(span), kernel.MeasurePeakBF16(span)
 			for j, k := range table {
 				if err = ctx.Err(); err != nil {
 					return
@@ -46,6 +46,10 @@ func runKernels(ctx context.Context, b *bench) error {
 				r := record{}.add("bench", "kernel", "peer", "golbert", "kernel", k.name, "isa", set, "threads", 1, "dim", b.dim)
 				if k.docs > 0 {
 					r = r.add("docs", k.docs, "docs_per_s", round(float64(k.docs)/median, 0))
+				}
+				peak := peak
+				if k.bf16 && peakBF16 > 0 {
+					peak = peakBF16
 				}
 				if k.bytes {
 					r = r.add("gbytes_per_s", round(k.work/best/1e9, 2), "gbytes_per_s_median", round(k.work/median/1e9, 2))
@@ -109,6 +113,21 @@ func (b *bench) kernels() []aKernel {
 	out := []aKernel{
 		{name: "maxsim_f32", work: one, docs: 1, call: func() { query.MaxSim(docs, docRows) }},
 		{name: "maxsim_f32_stream", work: many * one, docs: many, call: each(func(doc []float32) { query.MaxSim(doc, docRows) })},
+	}
+
+	for _, h := range []kernel.Half{kernel.F16, kernel.BF16} {
+		values, convert, name := make([]uint16, len(docs)), kernel.F32ToF16, "maxsim_f16"
+		if h == kernel.BF16 {
+			convert, name = kernel.F32ToBF16, "maxsim_bf16"
+		}
+		convert(values, docs)
+		hq := kernel.NewHalfQuery(h, q, queryRows, dim)
+		out = append(out, aKernel{name: name, work: one, docs: 1, bf16: h == kernel.BF16, call: func() { hq.MaxSim(values, docRows) }},
+			aKernel{name: name + "_stream", work: many * one, docs: many, bf16: h == kernel.BF16, call: func() {
+				for d := range many {
+					hq.MaxSim(values[d*docRows*dim:], docRows)
+				}
+			}})
 	}
 
 	// Assignment: 1,024 vectors against 256 centroids, and the product alone.

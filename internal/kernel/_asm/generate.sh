@@ -11,7 +11,7 @@ if [ "${1:-}" = -check ]; then
 	cp -r go.mod go.sum ./*.go neon "$tmp/_asm"
 	cd "$tmp/_asm"
 fi
-for f in gemm gemmbf16 gemmint8 maxsim vector convert interact residual peak; do
+for f in gemm gemmbf16 gemmint8 maxsim half vector convert interact residual peak; do
 	go run . -file $f -pkg kernel -out ../${f}_amd64.s -stubs ../${f}_stub_amd64.go
 	made="${f}_amd64.s ${f}_stub_amd64.go"
 	case $f in

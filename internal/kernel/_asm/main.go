@@ -9,13 +9,14 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, vector, convert, interact, residual or peak")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, residual or peak")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
 		"gemmbf16": genGemmBF16,
 		"gemmint8": genGemmInt8,
 		"maxsim":   genMaxSim,
+		"half":     genHalf,
 		"vector":   genVector,
 		"convert":  genConvert,
 		"interact": genInteract,
