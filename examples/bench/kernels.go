@@ -42,7 +42,7 @@ func runKernels(ctx context.Context, b *bench) error {
 				if err = ctx.Err(); err != nil {
 					return
 				}
-				best, median := rate(k.call, span)
+				best, median, cpu := rate(k.call, span)
 				r := record{}.add("bench", "kernel", "peer", "golbert", "kernel", k.name, "isa", set, "threads", 1, "dim", b.dim)
 				if k.docs > 0 {
 					r = r.add("docs", k.docs, "docs_per_s", round(float64(k.docs)/median, 0))
@@ -57,7 +57,7 @@ func runKernels(ctx context.Context, b *bench) error {
 					r = r.add("gflops", round(k.work/best/1e9, 2), "gflops_median", round(k.work/median/1e9, 2), "peak_gflops", round(peak, 1),
 						"peak_fraction", round(k.work/best/1e9/peak, 3))
 				}
-				if err = b.out.print(r.add("us", round(median*1e6, 2))); err != nil {
+				if err = b.out.print(r.add("us", round(median*1e6, 2), "cpu_us", round(cpu*1e6, 2))); err != nil {
 					return
 				}
 				bar.Set(i*len(table) + j + 1)
@@ -70,8 +70,9 @@ func runKernels(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// rate gives the seconds of a call: the best and the median of runs of at least 100 microseconds.
-func rate(call func(), span time.Duration) (best, median float64) {
+// rate gives the seconds of a call: the best and the median of runs of at least 100 microseconds, and the mean of the
+// processor's time.
+func rate(call func(), span time.Duration) (best, median, cpu float64) {
 	n := 1
 	for {
 		t := time.Now()
@@ -84,6 +85,7 @@ func rate(call func(), span time.Duration) (best, median float64) {
 		n *= 2
 	}
 	var runs []float64
+	watch := startWatch()
 	for start := time.Now(); len(runs) < 5 || time.Since(start) < span; {
 		t := time.Now()
 		for range n {
@@ -91,8 +93,10 @@ func rate(call func(), span time.Duration) (best, median float64) {
 		}
 		runs = append(runs, time.Since(t).Seconds()/float64(n))
 	}
+	_, cpu = watch.seconds()
+	cpu /= float64(n * len(runs))
 	slices.Sort(runs)
-	return runs[0], runs[len(runs)/2]
+	return runs[0], runs[len(runs)/2], cpu
 }
 
 func (b *bench) kernels() []aKernel {
