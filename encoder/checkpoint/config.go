@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 )
 
 // Config is a backbone's config.json. The named fields are those that most architectures share, with the
@@ -116,4 +117,36 @@ func readConfig(dir string) (Config, error) {
 		return Config{}, err
 	}
 	return ParseConfig(path, b)
+}
+
+// WithLanguages returns the configuration of an XMOD model with more languages after those that it has. Others have
+// none to add to.
+func (c Config) WithLanguages(names ...string) (Config, error) {
+	if c.ModelType != "xmod" {
+		return c, fmt.Errorf("%w: languages of a %q model", ErrUnsupported, c.ModelType)
+	}
+	var all map[string]json.RawMessage
+	if err := decodeJSON("config.json", c.Raw, &all); err != nil {
+		return c, err
+	}
+	have := []string{"en_XX"} // what transformers assumes
+	if raw, ok := all["languages"]; ok {
+		if err := decodeJSON("config.json", raw, &have); err != nil {
+			return c, err
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(have, n) {
+			have = append(have, n)
+		}
+	}
+	var err error
+	if all["languages"], err = json.Marshal(have); err != nil {
+		return c, fmt.Errorf("checkpoint: languages: %w", err)
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		return c, fmt.Errorf("checkpoint: languages: %w", err)
+	}
+	return ParseConfig("config.json", raw)
 }
