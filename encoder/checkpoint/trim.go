@@ -102,9 +102,7 @@ func (t *trimmer) root() error {
 	if err != nil {
 		return err
 	}
-	if len(modules) > 0 {
-		t.folder = filepath.FromSlash(modules[0].Path)
-	}
+	t.folder = rootFolder(modules)
 	root := filepath.Join(t.c.Dir, t.folder)
 	if t.tok, err = readTokenizerFile(root); err != nil {
 		return err
@@ -225,7 +223,7 @@ func (t *trimmer) write(tmp string) error {
 	if err != nil {
 		return err
 	}
-	if t.folder != "" && !slices.Contains(parts, t.folder) {
+	if !slices.Contains(parts, t.folder) {
 		parts = append(parts, t.folder)
 	}
 	own := []string{
@@ -234,7 +232,7 @@ func (t *trimmer) write(tmp string) error {
 	}
 	for _, part := range parts {
 		src, dst := filepath.Join(t.c.Dir, part), filepath.Join(tmp, part)
-		if part != filepath.Clean(t.folder) && !(part == "" && t.folder == "") {
+		if part != t.folder {
 			if err := copySettings(dst, src); err != nil {
 				return err
 			}
