@@ -21,13 +21,14 @@ type Document struct {
 	Text string
 	// Meta is stored beside the text: strings, integers, floats, booleans and times.
 	Meta index.Metadata
-	// Language is the language of Text, for encoders that have one per language; empty means that of the
-	// index. When given it is stored in the metadata under LanguageKey, where it wins over the same key
-	// in Meta.
+	// Language is the language of Text, as a code that encoder.LanguageCode knows, for encoders that have a part
+	// per language and for filters; empty means that of the index, or else what the encoder detects or assumes.
+	// What comes of it is stored as a code ("de" for de_DE) in the metadata under LanguageKey. Given, it wins
+	// over the same key in Meta; detected or assumed, it does not.
 	Language string
 }
 
-// LanguageKey is the metadata key of a document's language.
+// LanguageKey is the metadata key of a document's language: index.Eq(LanguageKey, "de") and lang = "de" filter by it.
 const LanguageKey = "lang"
 
 // AddOptions change how documents are added. A nil pointer means the zero value.
@@ -39,6 +40,10 @@ type AddOptions struct {
 	// uses all cores in one call, as encoder.Model does. A remote or single-threaded encoder wants more.
 	// Memory grows with BatchSize * Concurrency.
 	Concurrency int
+	// PoolFactor merges the vectors of every document that are near to each other, until one is left for every
+	// PoolFactor of them (encoder.Options.PoolFactor); 0 leaves it to the encoder. Encoders other than
+	// encoder.Model may not know it.
+	PoolFactor float64
 	// Skip, when set, is asked about every document that cannot be indexed by itself: empty text, invalid
 	// UTF-8, vectors that are not finite. True leaves the document out and goes on; false, like a nil Skip,
 	// makes Add fail. It runs on one goroutine at a time, in the documents' order.
@@ -206,7 +211,7 @@ func (a *adder) read(docs iter.Seq2[Document, error]) {
 		go func() {
 			defer a.encoding.Done()
 			defer close(full.done)
-			full.encode(a.ctx, a.x.enc, a.x.language)
+			full.encode(a.ctx, a.x.enc, encoder.TextOptions{Language: a.x.language, PoolFactor: a.opt.PoolFactor})
 		}()
 		return true
 	}
@@ -231,8 +236,8 @@ func (a *adder) read(docs iter.Seq2[Document, error]) {
 	whole = true
 }
 
-// encode fills out and errs, one call of the encoder per language.
-func (b *batch) encode(ctx context.Context, enc Encoder, language string) {
+// encode fills out and errs, one call of the encoder per language. o has the language of documents without one.
+func (b *batch) encode(ctx context.Context, enc Encoder, o encoder.TextOptions) {
 	if b.err != nil {
 		return
 	}
@@ -243,7 +248,7 @@ func (b *batch) encode(ctx context.Context, enc Encoder, language string) {
 	for i, d := range b.docs {
 		lang := d.Language
 		if lang == "" {
-			lang = language
+			lang = o.Language
 		}
 		if _, ok := groups[lang]; !ok {
 			order = append(order, lang)
@@ -255,7 +260,15 @@ func (b *batch) encode(ctx context.Context, enc Encoder, language string) {
 		for i, p := range groups[lang] {
 			texts[i] = b.docs[p].Text
 		}
-		out, errs, err := encodeEach(ctx, enc, document, texts, lang)
+		to := o
+		to.Language = lang
+		out, errs, err := encodeEach(ctx, enc, document, texts, to)
+		if errors.Is(err, ErrLanguage) && lang != o.Language { // the documents' own fault
+			for _, p := range groups[lang] {
+				b.errs[p] = err
+			}
+			continue
+		}
 		if err != nil {
 			b.err = fmt.Errorf("encoding documents %q to %q: %w", b.docs[0].ID, b.docs[len(b.docs)-1].ID, err)
 			return
@@ -295,7 +308,7 @@ func (a *adder) encoded() iter.Seq2[index.Document, error] {
 				}
 				a.progress.Documents++
 				a.progress.Tokens += uint64(b.out[i].Vectors.Rows)
-				if !yield(d.stored(b.out[i].Vectors), nil) {
+				if !yield(d.stored(b.out[i]), nil) {
 					return
 				}
 				b.out[i] = encoder.Encoded{} // the index is done with it: let it go before the batch ends
@@ -325,16 +338,21 @@ func (a *adder) refused(d Document, v maxsim.Matrix, err error) (skip bool, _ er
 	return false, de
 }
 
-func (d Document) stored(v maxsim.Matrix) index.Document {
+// stored is what the index keeps of a document.
+func (d Document) stored(e encoder.Encoded) index.Document {
 	meta := d.Meta
-	if d.Language != "" {
+	lang := e.Language
+	if lang == "" { // an encoder that does not say
+		lang = d.Language
+	}
+	if _, own := meta[LanguageKey]; lang != "" && (d.Language != "" || !own) {
 		meta = maps.Clone(meta)
 		if meta == nil {
 			meta = index.Metadata{}
 		}
-		meta[LanguageKey] = d.Language
+		meta[LanguageKey] = lang
 	}
-	return index.Document{ID: d.ID, Vectors: v, Text: d.Text, Meta: meta}
+	return index.Document{ID: d.ID, Vectors: e.Vectors, Text: d.Text, Meta: meta}
 }
 
 func (a *adder) indexProgress(p index.Progress) {

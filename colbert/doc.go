@@ -28,9 +28,15 @@
 //
 // # Languages
 //
-// Multilingual encoders with per-language parts (ColBERT-XM) want to know the language of a text:
-// Document.Language and SearchOptions.Language say it per document and per query, Options.Language for a
-// whole index, and WithLanguage for functions that take an encoder.
+// Encoders with a part per language (ColBERT-XM) want to know the language of a text: Document.Language and
+// SearchOptions.Language say it per document and per query, Options.Language for a whole index, and WithLanguage
+// for functions that take an encoder. Where nothing is said the encoder detects it (encoder.Options.Detector, package
+// encoder/langdetect) or assumes its own default. The language of each document is stored under LanguageKey:
+//
+//	hits, err := ix.Search(ctx, "wo liegt Bern", 10, &colbert.SearchOptions{
+//		Language: "de", Filter: index.In(colbert.LanguageKey, "fr", "it")})
+//
+// A query in one language searches documents of all.
 //
 // # Errors
 //

@@ -62,18 +62,18 @@ const (
 	document side = true
 )
 
-func (s side) encode(ctx context.Context, enc Encoder, texts []string, language string) ([]encoder.Encoded, error) {
+func (s side) encode(ctx context.Context, enc Encoder, texts []string, o encoder.TextOptions) ([]encoder.Encoded, error) {
 	f := enc.EncodeQueries
 	if s == document {
 		f = enc.EncodeDocuments
 	}
-	return f(ctx, texts, &encoder.TextOptions{Language: language})
+	return f(ctx, texts, &o)
 }
 
-// encodeEach encodes texts of one language and keeps errors apart: out[i] is valid where errs[i] is nil.
+// encodeEach encodes texts and keeps errors apart: out[i] is valid where errs[i] is nil.
 // A text that the encoder refuses costs the others nothing but a second call. The last result is an error
 // of the call as a whole, cancellation say.
-func encodeEach(ctx context.Context, enc Encoder, s side, texts []string, language string) (out []encoder.Encoded, errs []error, err error) {
+func encodeEach(ctx context.Context, enc Encoder, s side, texts []string, o encoder.TextOptions) (out []encoder.Encoded, errs []error, err error) {
 	out = make([]encoder.Encoded, len(texts))
 	errs = make([]error, len(texts))
 	// todo holds the positions still to encode; a refused text leaves it and the rest is tried again.
@@ -91,7 +91,7 @@ func encodeEach(ctx context.Context, enc Encoder, s side, texts []string, langua
 		for i, p := range todo {
 			part[i] = texts[p]
 		}
-		enced, err := s.encode(ctx, enc, part, language)
+		enced, err := s.encode(ctx, enc, part, o)
 		if te := (*encoder.TextError)(nil); errors.As(err, &te) && te.Index >= 0 && te.Index < len(todo) {
 			errs[todo[te.Index]] = te.Err
 			todo = append(todo[:te.Index], todo[te.Index+1:]...)

@@ -28,6 +28,8 @@ var (
 	ErrEmptyText = encoder.ErrEmptyText
 	// ErrInvalidUTF8 reports a text that is not valid UTF-8 and names the byte offset.
 	ErrInvalidUTF8 = encoder.ErrInvalidUTF8
+	// ErrLanguage reports a language that is no language code, or that the encoder has no part for.
+	ErrLanguage = encoder.ErrLanguage
 	// ErrDim reports vectors of another dimension than the index.
 	ErrDim = maxsim.ErrDim
 	// ErrNotFinite reports NaN or an infinity in a vector.

@@ -2,11 +2,13 @@ package colbert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/index"
 )
 
@@ -52,7 +54,10 @@ func (a *adder) trainingQueries(ctx context.Context, sample []index.Document) (m
 	}
 	m := maxsim.Matrix{Dim: a.x.enc.Dim()}
 	for _, lang := range order {
-		out, errs, err := encodeEach(ctx, a.x.enc, query, texts[lang], lang)
+		out, errs, err := encodeEach(ctx, a.x.enc, query, texts[lang], encoder.TextOptions{Language: lang})
+		if errors.Is(err, ErrLanguage) && len(a.opt.Queries) == 0 {
+			continue // metadata of the caller's own under LanguageKey
+		}
 		if err != nil {
 			return m, fmt.Errorf("encoding queries to train for: %w", err)
 		}

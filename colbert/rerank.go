@@ -37,7 +37,7 @@ func Rerank(ctx context.Context, enc Encoder, text string, docs []Document, k in
 	for len(docs) > 0 {
 		b := &batch{docs: docs[:min(len(docs), 128)]}
 		docs = docs[len(b.docs):]
-		b.encode(ctx, enc, "")
+		b.encode(ctx, enc, encoder.TextOptions{})
 		if b.err != nil {
 			return nil, fmt.Errorf("colbert: rerank: %w", b.err)
 		}
@@ -57,7 +57,7 @@ func Rerank(ctx context.Context, enc Encoder, text string, docs []Document, k in
 			return nil, fmt.Errorf("colbert: rerank: %w", err)
 		}
 		for i, d := range b.docs {
-			hs = append(hs, Hit{ID: d.ID, Score: scores[i], Text: d.Text, Meta: d.stored(vectors[i]).Meta})
+			hs = append(hs, Hit{ID: d.ID, Score: scores[i], Text: d.Text, Meta: d.stored(b.out[i]).Meta})
 		}
 	}
 	sort.SliceStable(hs, func(i, j int) bool { return hs[i].Score > hs[j].Score })
@@ -76,7 +76,7 @@ func encodeOne(ctx context.Context, enc Encoder, s side, text string) (encoder.E
 	if enc == nil {
 		return encoder.Encoded{}, fmt.Errorf("%w: nil encoder", ErrEncoder)
 	}
-	out, errs, err := encodeEach(ctx, enc, s, []string{text}, "")
+	out, errs, err := encodeEach(ctx, enc, s, []string{text}, encoder.TextOptions{})
 	if err == nil {
 		err = errs[0]
 	}

@@ -6,15 +6,19 @@ import (
 	"fmt"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/index"
 	"github.com/golbert/golbert/plaid"
 )
 
 // SearchOptions change one search. A nil pointer means the zero value, a good default.
 type SearchOptions struct {
-	// Language is the language of the query, for encoders that have one per language; empty means that of
-	// the index.
+	// Language is the language of the query, for encoders that have a part per language; empty means that of
+	// the index, or else what the encoder detects or assumes. Documents of all languages are searched; Filter
+	// restricts them.
 	Language string
+	// Prompt is put in front of the queries in the place of the model's own prompt, for encoders that have prompts.
+	Prompt string
 	// IDsOnly leaves Text and Meta out of the hits, which saves reading them.
 	IDsOnly bool
 	// Filter restricts the search to documents whose metadata match, such as index.Eq("lang", "de") or what
@@ -101,7 +105,7 @@ func (x *Index) SearchBatch(ctx context.Context, texts []string, k int, o *Searc
 }
 
 func (x *Index) searchTexts(ctx context.Context, v *view, texts []string, out []Result, k int, o *SearchOptions) error {
-	enced, errs, err := encodeEach(ctx, x.enc, query, texts, o.Language)
+	enced, errs, err := encodeEach(ctx, x.enc, query, texts, encoder.TextOptions{Language: o.Language, Prompt: o.Prompt})
 	if err != nil {
 		return fmt.Errorf("encoding: %w", err)
 	}

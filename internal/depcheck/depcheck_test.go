@@ -39,6 +39,7 @@ var rules = []rule{
 var heavy = []string{
 	"gorgonia.org", "github.com/ebitengine/purego", "gonum.org", "modernc.org/sqlite", "github.com/mattn/go-sqlite3",
 	"github.com/stretchr/testify", "github.com/ikawaha/kagome",
+	"github.com/abadojack/whatlanggo",
 }
 
 // core are the packages that everybody imports.
