@@ -166,6 +166,14 @@ type set struct {
 	files   []*mmapfile.File
 }
 
+// Release tells the system that a tensor's data is not needed in memory for now; it stays valid. Weights that were
+// packed into another form would be resident twice otherwise.
+func (s *set) Release(t Tensor) {
+	for _, f := range s.files {
+		f.Release(t.Data)
+	}
+}
+
 // Names implements Tensors. The slice must not be changed.
 func (s *set) Names() []string { return s.names }
 

@@ -223,6 +223,16 @@ func (l *loader) stack(dst *linear, in int, bias bool, layers ...stacked) {
 		}
 		return kernel.Pack(w, rows, in)
 	}
+	if r, ok := l.src.(interface{ Release(checkpoint.Tensor) }); ok {
+		pack := dst.pack
+		dst.pack = func() *kernel.Packed {
+			w := pack()
+			for _, p := range parts {
+				r.Release(p.t)
+			}
+			return w
+		}
+	}
 	if !l.lazy {
 		l.tasks = append(l.tasks, dst.ready)
 	}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"sync/atomic"
+	"unsafe"
 )
 
 // ErrClosed is returned by Close on a file that was closed before.
@@ -72,6 +73,27 @@ func (f *File) Bytes() []byte {
 
 // Name returns the path that the file was opened with.
 func (f *File) Name() string { return f.name }
+
+// Release tells the system that a part of Bytes is not needed in memory for now; reading it again brings it back
+// from the file. It is a hint, which costs nothing where it means nothing: for slices of other memory, for parts smaller
+// than a page, on systems without such a call.
+func (f *File) Release(part []byte) {
+	if !f.mapped || f.closed.Load() || len(part) == 0 {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	base := uintptr(unsafe.Pointer(unsafe.SliceData(f.data)))
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	if at < base || at-base > uintptr(len(f.data)) || uintptr(len(part)) > uintptr(len(f.data))-(at-base) {
+		return
+	}
+	// Whole pages: the neighbours of the part may be in use.
+	from := (at - base + page - 1) / page * page
+	to := (at - base + uintptr(len(part))) / page * page
+	if from < to {
+		release(f.data[from:to])
+	}
+}
 
 // Close unmaps the file. Slices taken from Bytes must not be used afterwards.
 func (f *File) Close() error {

@@ -1,6 +1,7 @@
 package mmapfile
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,4 +50,25 @@ func TestMappingOutlivesRemoval(t *testing.T) {
 	}
 	require.Equal(t, "kept", string(f.Bytes()))
 	require.NoError(t, f.Close())
+}
+
+// TestRelease checks that released parts read as before, and that other memory is left alone.
+func TestRelease(t *testing.T) {
+	want := make([]byte, 1<<20+123)
+	for i := range want {
+		want[i] = byte(i * 7)
+	}
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, want, 0o600))
+	f, err := Open(path)
+	require.NoError(t, err)
+	b := f.Bytes()
+	heap := bytes.Repeat([]byte{5}, 1<<16)
+	for _, part := range [][]byte{b, b[1:], b[5000:20000], b[:100], b[len(b):], nil, heap, want} {
+		f.Release(part)
+		require.True(t, bytes.Equal(want, b))
+	}
+	require.Equal(t, bytes.Repeat([]byte{5}, 1<<16), heap)
+	require.NoError(t, f.Close())
+	f.Release(heap)
 }

@@ -14,3 +14,5 @@ func mapFile(f *os.File, size int) ([]byte, bool, error) {
 }
 
 func unmapFile(b []byte) error { return unix.Munmap(b) }
+
+func release(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
