@@ -53,7 +53,11 @@ func newBert(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	m.heads = plainHeads(g.NumHeads, h)
 	m.words = l.table("embeddings.word_embeddings.weight", g.VocabSize, h)
 	m.positions = l.floats("embeddings.position_embeddings.weight", g.MaxPositions, h)
-	m.types = l.floats("embeddings.token_type_embeddings.weight", types, h)
+	if _, ok := l.src.Tensor(l.prefix + "embeddings.token_type_embeddings.weight"); ok || !roberta {
+		m.types = l.floats("embeddings.token_type_embeddings.weight", types, h)
+	} else {
+		m.types = make([]float32, h) // models with one type, whose row was dropped or added to the positions
+	}
 	m.embeddingNorm = l.norm("embeddings.LayerNorm", h, eps)
 	m.layers = make([]bertLayer, g.NumLayers)
 	for i := range m.layers {

@@ -176,6 +176,20 @@ func TestXMODPositions(t *testing.T) {
 	require.ErrorContains(t, enc.Forward(context.Background(), randomBatch(300, 65), make([]float32, 65*64)), "the model takes 64")
 }
 
+// TestNoTokenTypes checks that XLM-R without token types is XLM-R with a row of zeros.
+func TestNoTokenTypes(t *testing.T) {
+	c, count := openXMOD(t, nil)
+	count.hide = func(n string) bool { return n == "embeddings.token_type_embeddings.weight" }
+	enc, err := New(c, nil)
+	require.NoError(t, err)
+	got := run(t, enc, randomBatch(300, 7))
+	zero, _ := openXMOD(t, nil)
+	enc, err = New(zero, nil)
+	require.NoError(t, err)
+	clear(enc.(*xmod).types)
+	require.Equal(t, run(t, enc, randomBatch(300, 7)), got)
+}
+
 func TestXMODFaults(t *testing.T) {
 	many := make([]string, maxLanguages+1)
 	for i := range many {
