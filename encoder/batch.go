@@ -200,14 +200,14 @@ func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, pr
 		at += prep[t].rows
 	}
 	vec := m.w.head.apply(hidden[:kept*h], kept, &w.head)
-	dim := m.Dim()
+	dim, width := m.Dim(), m.w.dim()
 	row = 0
 	for _, t := range group {
 		p := &prep[t]
 		v := maxsim.New(len(p.keep), dim)
-		copy(v.Data, vec[row*dim:])
-		row += v.Rows
 		for i := range v.Rows {
+			copy(v.Row(i), vec[row*width:])
+			row++
 			if n := kernel.Normalize(v.Row(i)); math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
 				return &TextError{Index: t, Err: fmt.Errorf("%w: token %d %q", ErrNotFinite, i, p.tokens[i].Text)}
 			}

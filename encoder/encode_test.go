@@ -110,7 +110,7 @@ func TestStanford(t *testing.T) {
 	require.Equal(t, 8, m.Dim())
 	require.Equal(t, "stanford", m.Name())
 	info := m.Info()
-	require.Equal(t, Info{Name: "stanford", Architecture: "bert", Layout: "stanford", Layers: 2, Hidden: 24, Heads: 3, Dim: 8,
+	require.Equal(t, Info{Name: "stanford", Architecture: "bert", Layout: "stanford", Layers: 2, Hidden: 24, Heads: 3, Dim: 8, Similarity: "cosine",
 		Vocab: len(tinyVocab), Parameters: info.Parameters, QueryTokens: 9, DocTokens: 12, Expansion: true}, info)
 	n := 0
 	for _, x := range tiny.tensors {

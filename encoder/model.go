@@ -20,7 +20,8 @@ type Info struct {
 	Layers       int
 	Hidden       int // width of the transformer
 	Heads        int
-	Dim          int // width of the token vectors
+	Dim          int    // width of the token vectors
+	Similarity   string // "cosine", "l2" or "mean": see Model.Score
 	Vocab        int
 	Parameters   int64  // of the transformer and the projection; of parts per language, those of one; no unused pooler
 	QueryTokens  int    // query length, special tokens included
@@ -132,7 +133,7 @@ func (w *weights) model(o *Options) (*Model, error) {
 }
 
 // Dim returns the width of the token vectors.
-func (m *Model) Dim() int { return m.w.dim() }
+func (m *Model) Dim() int { return m.settings.dim }
 
 // Name returns the model's name: Options.Name, or the name of the checkpoint's folder.
 func (m *Model) Name() string { return m.name }
@@ -148,6 +149,7 @@ func (m *Model) Info() Info {
 		Hidden:       s.Hidden,
 		Heads:        s.Heads,
 		Dim:          m.Dim(),
+		Similarity:   m.w.ckpt.Retrieval.Similarity.String(),
 		Vocab:        s.Vocab,
 		Parameters:   s.Parameters + m.w.head.params(),
 		QueryTokens:  m.settings.query.length,
@@ -204,6 +206,7 @@ func (m *Model) EncodeDocuments(ctx context.Context, texts []string, o *TextOpti
 	return m.encode(ctx, texts, &m.settings.doc, o)
 }
 
+// dim is the width of the vectors before Options.Dim cuts them.
 func (w *weights) dim() int {
 	if n := len(w.head); n > 0 {
 		return w.head[n-1].out

@@ -40,6 +40,9 @@ type Options struct {
 	// BertJapaneseTokenizer): a Dictionary of package encoder/japanese. Open uses it, New does not: there the
 	// checkpoint has its tokenizer already (checkpoint.Options.Words).
 	Words tokenizer.WordSplitter
+	// Dim cuts the token vectors to their first values before they are normalised, for models trained to stand it
+	// (Matryoshka representation learning: jina-colbert-v2 with 96 or 64 of 128); 0 keeps all.
+	Dim int
 	// Workers is the number of goroutines that encode; 0 means GOMAXPROCS.
 	Workers int
 	// Markers inserts the query and document marker tokens.
@@ -109,7 +112,10 @@ type side struct {
 	plainText    bool // NoSpecialInText
 }
 
-type settings struct{ query, doc side }
+type settings struct {
+	query, doc side
+	dim        int // of the token vectors
+}
 
 // minTokens is the least length that leaves room for CLS, a marker, one token and SEP.
 const minTokens = 4
@@ -145,7 +151,12 @@ func (w *weights) resolve(o *Options) (settings, error) {
 		plainText:   o.NoSpecialInText,
 	}
 	common.dropFirst = r.DropFirst
-	s := settings{query: common, doc: common}
+	s := settings{query: common, doc: common, dim: w.dim()}
+	if o.Dim < 0 || o.Dim > s.dim {
+		faults = append(faults, fmt.Errorf("option Dim is %d, the model's vectors have %d values", o.Dim, s.dim))
+	} else if o.Dim > 0 {
+		s.dim = o.Dim
+	}
 	s.query.query = true
 	if o.Prompts != Off {
 		s.query.prompt, s.doc.prompt = cmp.Or(o.QueryPrompt, r.QueryPrompt), cmp.Or(o.DocumentPrompt, r.DocumentPrompt)

@@ -9,23 +9,26 @@ import (
 // modernBertConfig is ModernBERT's config.json: layer_types and rope_parameters since transformers 5, the three
 // fields after them before.
 type modernBertConfig struct {
-	Vocab        int                      `json:"vocab_size"`
-	Hidden       int                      `json:"hidden_size"`
-	Intermediate int                      `json:"intermediate_size"`
-	Layers       int                      `json:"num_hidden_layers"`
-	Heads        int                      `json:"num_attention_heads"`
-	Positions    int                      `json:"max_position_embeddings"`
-	Activation   string                   `json:"hidden_activation"`
-	Eps          float64                  `json:"norm_eps"`
-	Local        int                      `json:"local_attention"`
-	LayerTypes   []string                 `json:"layer_types"`
-	Rope         map[string]*ropeSettings `json:"rope_parameters"`
-	GlobalEvery  int                      `json:"global_attn_every_n_layers"`
-	GlobalTheta  float64                  `json:"global_rope_theta"`
-	LocalTheta   *float64                 `json:"local_rope_theta"` // null: as the global one
-	NormBias     bool                     `json:"norm_bias"`
-	AttnBias     bool                     `json:"attention_bias"`
-	MLPBias      bool                     `json:"mlp_bias"`
+	Vocab        int      `json:"vocab_size"`
+	Hidden       int      `json:"hidden_size"`
+	Intermediate int      `json:"intermediate_size"`
+	Layers       int      `json:"num_hidden_layers"`
+	Heads        int      `json:"num_attention_heads"`
+	Positions    int      `json:"max_position_embeddings"`
+	Activation   string   `json:"hidden_activation"`
+	Eps          float64  `json:"norm_eps"`
+	Local        int      `json:"local_attention"`
+	LayerTypes   []string `json:"layer_types"`
+	Rope         struct {
+		Full    *ropeSettings `json:"full_attention"`
+		Sliding *ropeSettings `json:"sliding_attention"`
+	} `json:"rope_parameters"`
+	GlobalEvery int      `json:"global_attn_every_n_layers"`
+	GlobalTheta float64  `json:"global_rope_theta"`
+	LocalTheta  *float64 `json:"local_rope_theta"` // null: as the global one
+	NormBias    bool     `json:"norm_bias"`
+	AttnBias    bool     `json:"attention_bias"`
+	MLPBias     bool     `json:"mlp_bias"`
 }
 
 const (
@@ -67,8 +70,8 @@ func newModernBert(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 	}
 	h, d := g.Hidden, g.Hidden/g.Heads
 	ropes := map[string]*rope{
-		fullAttention:    s.rope(g.Rope[fullAttention], g.GlobalTheta, d),
-		slidingAttention: s.rope(g.Rope[slidingAttention], *g.LocalTheta, d),
+		fullAttention:    s.rope(g.Rope.Full, g.GlobalTheta, d),
+		slidingAttention: s.rope(g.Rope.Sliding, *g.LocalTheta, d),
 	}
 	m := &prenorm{shape: Shape{Architecture: "modernbert", Layers: g.Layers, Hidden: h, Heads: g.Heads, FFN: g.Intermediate, Vocab: g.Vocab, MaxTokens: g.Positions}}
 	m.words = l.table("embeddings.tok_embeddings.weight", g.Vocab, h)
