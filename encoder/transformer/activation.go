@@ -1,10 +1,6 @@
 package transformer
 
-import (
-	"math"
-
-	"github.com/golbert/golbert/internal/kernel"
-)
+import "github.com/golbert/golbert/internal/kernel"
 
 // activation is an element-wise function of a feed-forward layer.
 type activation uint8
@@ -28,18 +24,12 @@ func (a activation) apply(x []float32) {
 	case geluTanh:
 		// tanh(y) = 2 sigmoid(2y) - 1, so that x/2 * (1 + tanh(y)) = x sigmoid(2y).
 		const c = 2 * 0.7978845608028654 // 2 sqrt(2/pi)
-		for i, v := range x {
-			x[i] = v / (1 + exp(-c*(v+0.044715*v*v*v)))
-		}
+		kernel.Swish(x, c, c*0.044715)
 	case relu:
 		for i, v := range x {
 			x[i] = max(v, 0)
 		}
 	case silu:
-		for i, v := range x {
-			x[i] = v / (1 + exp(-v))
-		}
+		kernel.Swish(x, 1, 0)
 	}
 }
-
-func exp(x float32) float32 { return float32(math.Exp(float64(x))) }

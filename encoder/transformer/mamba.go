@@ -72,7 +72,7 @@ func newMamba(c *checkpoint.Checkpoint, l *loader) (*prenorm, error) {
 		l.stack(&v.out, g.Inner, g.Bias, stacked{n + "out_proj", h})
 		v.a = l.floats(n+"A_log", g.Inner, g.State)
 		for i, x := range v.a {
-			v.a[i] = -exp(x)
+			v.a[i] = -float32(math.Exp(float64(x)))
 		}
 		v.d = l.floats(n+"D", g.Inner)
 	}
@@ -114,16 +114,17 @@ func (m *stateSpace) mix(s *scratch, x, in []float32, b *Batch) error {
 	hide(s.ctx, w)
 	m.params.apply(s, params, np, s.ctx, w, rows, kernel.Epilogue{})
 	m.step.apply(s, steps, w, params, np, rows, kernel.Epilogue{})
-	for i, v := range steps {
-		steps[i] = softplus(v)
+	s.ffn = grow(s.ffn, 2*w*m.state)
+	for r := range rows {
+		softplus(steps[r*w:(r+1)*w], s.ffn[:w])
 	}
-	s.ffn = grow(s.ffn, w*m.state)
+	state, decay := s.ffn[:w*m.state], s.ffn[w*m.state:]
 	at := 0
 	for _, n := range b.Lens {
-		clear(s.ffn)
+		clear(state)
 		for r := at; r < at+n; r++ {
 			bc := params[r*np+m.rank : (r+1)*np]
-			m.advance(s.ctx[r*w:(r+1)*w], s.ffn, steps[r*w:(r+1)*w], bc[:m.state], bc[m.state:])
+			m.advance(s.ctx[r*w:(r+1)*w], state, decay, steps[r*w:(r+1)*w], bc[:m.state], bc[m.state:])
 		}
 		at += n
 	}
@@ -138,26 +139,49 @@ func (m *stateSpace) mix(s *scratch, x, in []float32, b *Batch) error {
 	return nil
 }
 
-// advance takes the state one token further: v holds the channels' values and gets their outputs.
-func (m *stateSpace) advance(v, state, step, b, c []float32) {
+// advance takes the state one token further: v holds the channels' values and gets their outputs, step their paces,
+// decay is working memory as long as state.
+func (m *stateSpace) advance(v, state, decay, step, b, c []float32) {
 	n := m.state
-	for i, x := range v {
-		dt := step[i]
-		h, a := state[i*n:(i+1)*n], m.a[i*n:(i+1)*n]
-		y, dx := float32(0), dt*x
-		for j := range h {
-			k := exp(dt*a[j])*h[j] + dx*b[j]
-			h[j] = k
-			y += k * c[j]
+	for i, dt := range step {
+		d, a := decay[i*n:(i+1)*n], m.a[i*n:(i+1)*n]
+		for j, x := range a {
+			d[j] = dt * x
 		}
-		v[i] = y + m.d[i]*x
+	}
+	kernel.ExpNeg(decay)
+	b, c = b[:n], c[:n]
+	for i, x := range v {
+		h, d := state[i*n:(i+1)*n], decay[i*n:(i+1)*n]
+		dx := step[i] * x
+		var y0, y1 float32 // two sums: one would wait for itself
+		j := 0
+		for ; j+2 <= len(h); j += 2 {
+			k0 := d[j]*h[j] + dx*b[j]
+			k1 := d[j+1]*h[j+1] + dx*b[j+1]
+			h[j], h[j+1] = k0, k1
+			y0 += k0 * c[j]
+			y1 += k1 * c[j+1]
+		}
+		if j < len(h) {
+			k := d[j]*h[j] + dx*b[j]
+			h[j] = k
+			y0 += k * c[j]
+		}
+		v[i] = y0 + y1 + m.d[i]*x
 	}
 }
 
-// softplus is log(1 + exp(x)).
-func softplus(x float32) float32 {
-	if x > 20 {
-		return x
+// softplus replaces x by log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|). The logarithm is
+// 2 artanh(e/(2+e)), whose argument is at most 1/3: the series below is off by under 1e-8.
+func softplus(x, e []float32) {
+	for i, v := range x {
+		e[i] = -max(v, -v)
 	}
-	return float32(math.Log1p(math.Exp(float64(x))))
+	kernel.ExpNeg(e)
+	for i, v := range x {
+		s := e[i] / (2 + e[i])
+		q := s * s
+		x[i] = max(v, 0) + 2*s*(1+q*(1./3+q*(1./5+q*(1./7+q*(1./9+q*(1./11+q*(1./13)))))))
+	}
 }

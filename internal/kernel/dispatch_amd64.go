@@ -58,6 +58,38 @@ func geluTile(l isa, x *float32, ld, rows, n int) {
 	}
 }
 
+func swish(l isa, x []float32, a, b float32) {
+	if l == isaGeneric {
+		swishGeneric(x, a, b)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), maxStream/2)
+		if l >= isaAVX512 {
+			swishAVX512(&x[0], n, a, b)
+		} else {
+			swishAVX2(&x[0], n, a, b)
+		}
+		x = x[n:]
+	}
+}
+
+func expNegSlice(l isa, x []float32) {
+	if l == isaGeneric {
+		expNegGeneric(x)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), maxStream)
+		if l >= isaAVX512 {
+			expNegAVX512(&x[0], n)
+		} else {
+			expNegAVX2(&x[0], n)
+		}
+		x = x[n:]
+	}
+}
+
 func layerNorm(l isa, dst, x, gamma, beta []float32, eps float32) {
 	if l == isaGeneric || len(x) > maxStream {
 		layerNormGeneric(dst, x, gamma, beta, eps)

@@ -227,3 +227,6 @@ func peakFMA(l isa, rounds int) int {
 	peakFMANEON(rounds)
 	return rounds * 16 * 4 * 2
 }
+
+func swish(_ isa, x []float32, a, b float32) { swishGeneric(x, a, b) }
+func expNegSlice(_ isa, x []float32)         { expNegGeneric(x) }

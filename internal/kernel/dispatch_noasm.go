@@ -36,3 +36,6 @@ func peakFMA(_ isa, rounds int) int { return peakFMAGeneric(rounds) }
 func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
 	residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)
 }
+
+func swish(_ isa, x []float32, a, b float32) { swishGeneric(x, a, b) }
+func expNegSlice(_ isa, x []float32)         { expNegGeneric(x) }

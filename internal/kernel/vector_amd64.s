@@ -874,6 +874,206 @@ DATA minusOne<>+56(SB)/4, $0xbf800000
 DATA minusOne<>+60(SB)/4, $0xbf800000
 GLOBL minusOne<>(SB), RODATA|NOPTR, $64
 
+// func swishAVX2(x *float32, n int, a float32, b float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swishAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS a+16(FP), Y0
+	VBROADCASTSS b+20(FP), Y1
+	SUBQ         $0x08, CX
+	JLT          swish_tail
+
+swish_single:
+	VMOVUPS      (AX), Y2
+	VMULPS       Y2, Y2, Y3
+	VMINPS       swishMax<>+0(SB), Y3, Y3
+	VFMADD213PS  Y0, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VORPS        signBit<>+0(SB), Y3, Y4
+	VMULPS       expLog2E<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      expC0<>+0(SB), Y7
+	VFMADD213PS  expC1<>+0(SB), Y6, Y7
+	VFMADD213PS  expC2<>+0(SB), Y6, Y7
+	VFMADD213PS  expC3<>+0(SB), Y6, Y7
+	VFMADD213PS  expC4<>+0(SB), Y6, Y7
+	VFMADD213PS  expC5<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y6, Y8
+	VFMADD213PS  Y6, Y8, Y7
+	VADDPS       one<>+0(SB), Y7, Y7
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       expBias<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y7, Y7
+	VCMPPS       $0x05, expMin<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y7, Y4
+	VMOVUPS      one<>+0(SB), Y5
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VADDPS       Y5, Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JGE          swish_single
+
+swish_tail:
+	ADDQ         $0x08, CX
+	JE           swish_done
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, CX
+	SUBQ         CX, DX
+	ADDQ         $0x40, DX
+	VMOVUPS      (DX), Y2
+	VMASKMOVPS   (AX), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VMINPS       swishMax<>+0(SB), Y3, Y3
+	VFMADD213PS  Y0, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VORPS        signBit<>+0(SB), Y3, Y0
+	VMULPS       expLog2E<>+0(SB), Y0, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VMOVAPS      Y0, Y4
+	VFNMADD231PS expLn2Hi<>+0(SB), Y1, Y4
+	VFNMADD231PS expLn2Lo<>+0(SB), Y1, Y4
+	VMOVUPS      expC0<>+0(SB), Y5
+	VFMADD213PS  expC1<>+0(SB), Y4, Y5
+	VFMADD213PS  expC2<>+0(SB), Y4, Y5
+	VFMADD213PS  expC3<>+0(SB), Y4, Y5
+	VFMADD213PS  expC4<>+0(SB), Y4, Y5
+	VFMADD213PS  expC5<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       one<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y1, Y1
+	VPADDD       expBias<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y5, Y5
+	VCMPPS       $0x05, expMin<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y5, Y0
+	VMOVUPS      one<>+0(SB), Y1
+	VBLENDVPS    Y3, Y0, Y1, Y3
+	VADDPS       Y1, Y0, Y0
+	VDIVPS       Y0, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (DX), Y0
+	VMASKMOVPS   Y2, Y0, (AX)
+
+swish_done:
+	VZEROUPPER
+	RET
+
+DATA swishMax<>+0(SB)/4, $0x7149f2ca
+DATA swishMax<>+4(SB)/4, $0x7149f2ca
+DATA swishMax<>+8(SB)/4, $0x7149f2ca
+DATA swishMax<>+12(SB)/4, $0x7149f2ca
+DATA swishMax<>+16(SB)/4, $0x7149f2ca
+DATA swishMax<>+20(SB)/4, $0x7149f2ca
+DATA swishMax<>+24(SB)/4, $0x7149f2ca
+DATA swishMax<>+28(SB)/4, $0x7149f2ca
+DATA swishMax<>+32(SB)/4, $0x7149f2ca
+DATA swishMax<>+36(SB)/4, $0x7149f2ca
+DATA swishMax<>+40(SB)/4, $0x7149f2ca
+DATA swishMax<>+44(SB)/4, $0x7149f2ca
+DATA swishMax<>+48(SB)/4, $0x7149f2ca
+DATA swishMax<>+52(SB)/4, $0x7149f2ca
+DATA swishMax<>+56(SB)/4, $0x7149f2ca
+DATA swishMax<>+60(SB)/4, $0x7149f2ca
+GLOBL swishMax<>(SB), RODATA|NOPTR, $64
+
+DATA signBit<>+0(SB)/4, $0x80000000
+DATA signBit<>+4(SB)/4, $0x80000000
+DATA signBit<>+8(SB)/4, $0x80000000
+DATA signBit<>+12(SB)/4, $0x80000000
+DATA signBit<>+16(SB)/4, $0x80000000
+DATA signBit<>+20(SB)/4, $0x80000000
+DATA signBit<>+24(SB)/4, $0x80000000
+DATA signBit<>+28(SB)/4, $0x80000000
+DATA signBit<>+32(SB)/4, $0x80000000
+DATA signBit<>+36(SB)/4, $0x80000000
+DATA signBit<>+40(SB)/4, $0x80000000
+DATA signBit<>+44(SB)/4, $0x80000000
+DATA signBit<>+48(SB)/4, $0x80000000
+DATA signBit<>+52(SB)/4, $0x80000000
+DATA signBit<>+56(SB)/4, $0x80000000
+DATA signBit<>+60(SB)/4, $0x80000000
+GLOBL signBit<>(SB), RODATA|NOPTR, $64
+
+// func expNegAVX2(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expNegAVX2(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+	SUBQ $0x08, CX
+	JLT  exp_tail
+
+exp_single:
+	VMOVUPS      (AX), Y0
+	VMULPS       expLog2E<>+0(SB), Y0, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VMOVAPS      Y0, Y2
+	VFNMADD231PS expLn2Hi<>+0(SB), Y1, Y2
+	VFNMADD231PS expLn2Lo<>+0(SB), Y1, Y2
+	VMOVUPS      expC0<>+0(SB), Y3
+	VFMADD213PS  expC1<>+0(SB), Y2, Y3
+	VFMADD213PS  expC2<>+0(SB), Y2, Y3
+	VFMADD213PS  expC3<>+0(SB), Y2, Y3
+	VFMADD213PS  expC4<>+0(SB), Y2, Y3
+	VFMADD213PS  expC5<>+0(SB), Y2, Y3
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  Y2, Y4, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y1, Y1
+	VPADDD       expBias<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VCMPPS       $0x05, expMin<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JGE          exp_single
+
+exp_tail:
+	ADDQ         $0x08, CX
+	JE           exp_done
+	LEAQ         maskTable<>+0(SB), DX
+	SHLQ         $0x02, CX
+	SUBQ         CX, DX
+	ADDQ         $0x40, DX
+	VMOVUPS      (DX), Y0
+	VMASKMOVPS   (AX), Y0, Y0
+	VMULPS       expLog2E<>+0(SB), Y0, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VMOVAPS      Y0, Y2
+	VFNMADD231PS expLn2Hi<>+0(SB), Y1, Y2
+	VFNMADD231PS expLn2Lo<>+0(SB), Y1, Y2
+	VMOVUPS      expC0<>+0(SB), Y3
+	VFMADD213PS  expC1<>+0(SB), Y2, Y3
+	VFMADD213PS  expC2<>+0(SB), Y2, Y3
+	VFMADD213PS  expC3<>+0(SB), Y2, Y3
+	VFMADD213PS  expC4<>+0(SB), Y2, Y3
+	VFMADD213PS  expC5<>+0(SB), Y2, Y3
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  Y2, Y4, Y3
+	VADDPS       one<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y1, Y1
+	VPADDD       expBias<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VCMPPS       $0x05, expMin<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y3, Y0
+	VMOVUPS      (DX), Y1
+	VMASKMOVPS   Y0, Y1, (AX)
+
+exp_done:
+	VZEROUPPER
+	RET
+
 // func layerNormAVX2(dst *float32, x *float32, gamma *float32, beta *float32, n int, eps float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·layerNormAVX2(SB), NOSPLIT, $0-44
@@ -1485,6 +1685,166 @@ gelu_done:
 	ADDQ CX, AX
 	DECQ DX
 	JNE  row
+	VZEROUPPER
+	RET
+
+// func swishAVX512(x *float32, n int, a float32, b float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·swishAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS a+16(FP), Z0
+	VBROADCASTSS b+20(FP), Z1
+	SUBQ         $0x10, CX
+	JLT          swish_tail
+
+swish_single:
+	VMOVUPS      (AX), Z2
+	VMULPS       Z2, Z2, Z3
+	VMINPS       swishMax<>+0(SB), Z3, Z3
+	VFMADD213PS  Z0, Z1, Z3
+	VMULPS       Z2, Z3, Z3
+	VORPS        signBit<>+0(SB), Z3, Z4
+	VMULPS       expLog2E<>+0(SB), Z4, Z6
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VMOVAPS      Z4, Z8
+	VFNMADD231PS expLn2Hi<>+0(SB), Z6, Z8
+	VFNMADD231PS expLn2Lo<>+0(SB), Z6, Z8
+	VMOVUPS      expC0<>+0(SB), Z9
+	VFMADD213PS  expC1<>+0(SB), Z8, Z9
+	VFMADD213PS  expC2<>+0(SB), Z8, Z9
+	VFMADD213PS  expC3<>+0(SB), Z8, Z9
+	VFMADD213PS  expC4<>+0(SB), Z8, Z9
+	VFMADD213PS  expC5<>+0(SB), Z8, Z9
+	VMULPS       Z8, Z8, Z10
+	VFMADD213PS  Z8, Z10, Z9
+	VADDPS       one<>+0(SB), Z9, Z9
+	VCVTPS2DQ    Z6, Z6
+	VPADDD       expBias<>+0(SB), Z6, Z6
+	VPSLLD       $0x17, Z6, Z6
+	VMULPS       Z6, Z9, Z9
+	VCMPPS       $0x05, expMin<>+0(SB), Z4, K1
+	VMOVAPS.Z    Z9, K1, Z4
+	VMOVUPS      one<>+0(SB), Z6
+	VPMOVD2M     Z3, K1
+	VBLENDMPS    Z4, Z6, K1, Z5
+	VADDPS       Z6, Z4, Z4
+	VDIVPS       Z4, Z5, Z5
+	VMULPS       Z5, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
+	JGE          swish_single
+
+swish_tail:
+	ADDQ         $0x10, CX
+	JE           swish_done
+	MOVL         $0xffffffff, DX
+	BZHIL        CX, DX, DX
+	KMOVW        DX, K1
+	VMOVUPS.Z    (AX), K1, Z2
+	VMULPS       Z2, Z2, Z3
+	VMINPS       swishMax<>+0(SB), Z3, Z3
+	VFMADD213PS  Z0, Z1, Z3
+	VMULPS       Z2, Z3, Z3
+	VORPS        signBit<>+0(SB), Z3, Z0
+	VMULPS       expLog2E<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VMOVAPS      Z0, Z4
+	VFNMADD231PS expLn2Hi<>+0(SB), Z1, Z4
+	VFNMADD231PS expLn2Lo<>+0(SB), Z1, Z4
+	VMOVUPS      expC0<>+0(SB), Z5
+	VFMADD213PS  expC1<>+0(SB), Z4, Z5
+	VFMADD213PS  expC2<>+0(SB), Z4, Z5
+	VFMADD213PS  expC3<>+0(SB), Z4, Z5
+	VFMADD213PS  expC4<>+0(SB), Z4, Z5
+	VFMADD213PS  expC5<>+0(SB), Z4, Z5
+	VMULPS       Z4, Z4, Z6
+	VFMADD213PS  Z4, Z6, Z5
+	VADDPS       one<>+0(SB), Z5, Z5
+	VCVTPS2DQ    Z1, Z1
+	VPADDD       expBias<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z5, Z5
+	VCMPPS       $0x05, expMin<>+0(SB), Z0, K2
+	VMOVAPS.Z    Z5, K2, Z0
+	VMOVUPS      one<>+0(SB), Z1
+	VPMOVD2M     Z3, K2
+	VBLENDMPS    Z0, Z1, K2, Z7
+	VADDPS       Z1, Z0, Z0
+	VDIVPS       Z0, Z7, Z7
+	VMULPS       Z7, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)
+
+swish_done:
+	VZEROUPPER
+	RET
+
+// func expNegAVX512(x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·expNegAVX512(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+	SUBQ $0x10, CX
+	JLT  exp_tail
+
+exp_single:
+	VMOVUPS      (AX), Z0
+	VMULPS       expLog2E<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VMOVAPS      Z0, Z2
+	VFNMADD231PS expLn2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS expLn2Lo<>+0(SB), Z1, Z2
+	VMOVUPS      expC0<>+0(SB), Z3
+	VFMADD213PS  expC1<>+0(SB), Z2, Z3
+	VFMADD213PS  expC2<>+0(SB), Z2, Z3
+	VFMADD213PS  expC3<>+0(SB), Z2, Z3
+	VFMADD213PS  expC4<>+0(SB), Z2, Z3
+	VFMADD213PS  expC5<>+0(SB), Z2, Z3
+	VMULPS       Z2, Z2, Z4
+	VFMADD213PS  Z2, Z4, Z3
+	VADDPS       one<>+0(SB), Z3, Z3
+	VCVTPS2DQ    Z1, Z1
+	VPADDD       expBias<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z3, Z3
+	VCMPPS       $0x05, expMin<>+0(SB), Z0, K1
+	VMOVAPS.Z    Z3, K1, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
+	JGE          exp_single
+
+exp_tail:
+	ADDQ         $0x10, CX
+	JE           exp_done
+	MOVL         $0xffffffff, DX
+	BZHIL        CX, DX, DX
+	KMOVW        DX, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VMULPS       expLog2E<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VMOVAPS      Z0, Z2
+	VFNMADD231PS expLn2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS expLn2Lo<>+0(SB), Z1, Z2
+	VMOVUPS      expC0<>+0(SB), Z3
+	VFMADD213PS  expC1<>+0(SB), Z2, Z3
+	VFMADD213PS  expC2<>+0(SB), Z2, Z3
+	VFMADD213PS  expC3<>+0(SB), Z2, Z3
+	VFMADD213PS  expC4<>+0(SB), Z2, Z3
+	VFMADD213PS  expC5<>+0(SB), Z2, Z3
+	VMULPS       Z2, Z2, Z4
+	VFMADD213PS  Z2, Z4, Z3
+	VADDPS       one<>+0(SB), Z3, Z3
+	VCVTPS2DQ    Z1, Z1
+	VPADDD       expBias<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VMULPS       Z1, Z3, Z3
+	VCMPPS       $0x05, expMin<>+0(SB), Z0, K2
+	VMOVAPS.Z    Z3, K2, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+exp_done:
 	VZEROUPPER
 	RET
 

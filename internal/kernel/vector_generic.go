@@ -66,6 +66,19 @@ func gelu(x float32) float32 {
 	return float32(0.5 * float64(x) * (1 + math.Erf(float64(x)*(1/math.Sqrt2))))
 }
 
+func swishGeneric(x []float32, a, b float32) {
+	for i, v := range x {
+		u := (float64(a) + float64(b)*min(float64(v)*float64(v), 1e30)) * float64(v)
+		x[i] = float32(float64(v) / (1 + math.Exp(-u)))
+	}
+}
+
+func expNegGeneric(x []float32) {
+	for i, v := range x {
+		x[i] = expNeg(v)
+	}
+}
+
 func layerNormGeneric(dst, x, gamma, beta []float32, eps float32) {
 	var sum float32
 	for _, v := range x {

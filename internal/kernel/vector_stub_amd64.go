@@ -14,6 +14,16 @@ func softmaxAVX2(x *float32, n int)
 //go:noescape
 func geluTileAVX2(x *float32, ldx int, rows int, n int)
 
+// swishAVX2 is Swish of n > 0 values.
+//
+//go:noescape
+func swishAVX2(x *float32, n int, a float32, b float32)
+
+// expNegAVX2 is ExpNeg of n > 0 values.
+//
+//go:noescape
+func expNegAVX2(x *float32, n int)
+
 // layerNormAVX2 is LayerNorm of n > 0 values; beta may be nil.
 //
 //go:noescape
@@ -38,6 +48,16 @@ func softmaxAVX512(x *float32, n int)
 //
 //go:noescape
 func geluTileAVX512(x *float32, ldx int, rows int, n int)
+
+// swishAVX512 is Swish of n > 0 values.
+//
+//go:noescape
+func swishAVX512(x *float32, n int, a float32, b float32)
+
+// expNegAVX512 is ExpNeg of n > 0 values.
+//
+//go:noescape
+func expNegAVX512(x *float32, n int)
 
 // layerNormAVX512 is LayerNorm of n > 0 values; beta may be nil.
 //

@@ -142,6 +142,93 @@ func TestGELULengths(t *testing.T) {
 	})
 }
 
+// swishes are the forms of Swish that feed-forward layers use.
+var swishes = []struct{ a, b float32 }{{1, 0}, {1.5957691, 0.0713548}, {1.702, 0}}
+
+func TestSwish(t *testing.T) {
+	r := rand.New(rand.NewPCG(33, 34))
+	eachISA(t, func(t *testing.T, l isa) {
+		for _, f := range swishes {
+			worst := 0.0
+			for at := -30.0; at < 30; at += 8 {
+				in := make([]float32, 4001)
+				for i := range in {
+					in[i] = float32(at + float64(i)/500)
+				}
+				x := append([]float32(nil), in...)
+				swish(l, x, f.a, f.b)
+				for i, v := range in {
+					w := float64(v)
+					want := w / (1 + math.Exp(-(float64(f.a)*w + float64(f.b)*w*w*w)))
+					worst = max(worst, math.Abs(want-float64(x[i]))/max(1, math.Abs(w)))
+				}
+			}
+			t.Logf("%v: largest error on [-30, 30]: %.3g", f, worst)
+			require.Less(t, worst, 1e-6)
+			for _, v := range []float32{100, 1e4, 1e20, 3e38} {
+				x := []float32{v, -v}
+				swish(l, x, f.a, f.b)
+				require.Equal(t, v, x[0])
+				require.InDelta(t, 0, x[1], 1e-30)
+			}
+			x := []float32{0, float32(math.Copysign(0, -1)), float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}
+			swish(l, x, f.a, f.b)
+			require.Zero(t, x[0])
+			require.Zero(t, x[1])
+			require.True(t, math.IsNaN(float64(x[2])))
+			require.True(t, math.IsInf(float64(x[3]), 1))
+			require.True(t, math.IsNaN(float64(x[4])))
+		}
+		g := newGuard(t, 4096)
+		for _, n := range lengths() {
+			in := normals(r, n)
+			for _, after := range []bool{true, false} {
+				x, want := guarded(g, in, after), append([]float32(nil), in...)
+				swish(l, x, 1, 0.1)
+				swishGeneric(want, 1, 0.1)
+				for i := range x {
+					near(t, want[i], x[i], 1e-6)
+				}
+			}
+		}
+		long := normals(r, 70000)
+		x := append([]float32(nil), long...)
+		swish(l, x, 1, 0)
+		swishGeneric(long, 1, 0)
+		for i, v := range long {
+			near(t, v, x[i], 1e-6)
+		}
+	})
+}
+
+func TestExpNeg(t *testing.T) {
+	r := rand.New(rand.NewPCG(35, 36))
+	eachISA(t, func(t *testing.T, l isa) {
+		g := newGuard(t, 4096)
+		for _, n := range lengths() {
+			in := normals(r, n)
+			for i, v := range in {
+				in[i] = -10 * v * v
+			}
+			for _, after := range []bool{true, false} {
+				x := guarded(g, in, after)
+				expNegSlice(l, x)
+				for i, v := range in {
+					want := math.Exp(float64(v))
+					if v < -87.3 {
+						want = 0
+					}
+					near(t, want, x[i], (2e-7-6e-8*float64(v))*want, "exp(%g)", v)
+				}
+			}
+		}
+		x := []float32{0, -1000, float32(math.Inf(-1)), float32(math.NaN())}
+		expNegSlice(l, x)
+		require.Equal(t, []float32{1, 0, 0}, x[:3])
+		require.True(t, math.IsNaN(float64(x[3])))
+	})
+}
+
 func TestLayerNorm(t *testing.T) {
 	r := rand.New(rand.NewPCG(25, 26))
 	eachISA(t, func(t *testing.T, l isa) {

@@ -9,6 +9,8 @@ import (
 func genVector(s isa) {
 	genSoftmax(s)
 	genGELU(s)
+	genSwish(s)
+	genExp(s)
 	genLayerNorm(s)
 	genDot(s)
 	genScale(s)
@@ -215,6 +217,57 @@ func genGELU(s isa) {
 	ADDQ(ldx, x)
 	DECQ(rows)
 	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// genSwish is x * sigmoid(a*x + b*x^3), which is SiLU and the approximation of GELU by tanh.
+func genSwish(s isa) {
+	TEXT("swish"+s.String(), NOSPLIT, "func(x *float32, n int, a, b float32)")
+	Pragma("noescape")
+	Doc("swish" + s.String() + " is Swish of n > 0 values.")
+	x, n := load64("x"), load64("n")
+	a, b := s.v(), s.v()
+	s.broadcast("a", a)
+	s.broadcast("b", b)
+	s.stream("swish", n, 1, []GPVirtual{x}, func(_, disp int, m *mask) {
+		v := s.get(x, disp, m)
+		u, e, num, one := s.v(), s.v(), s.v(), s.v()
+		VMULPS(v, v, u)
+		VMINPS(constF32("swishMax", 1e30), u, u) // so that b = 0 gives no 0 * Inf
+		VFMADD213PS(a, b, u)
+		VMULPS(v, u, u)
+		// sigmoid(u) is 1/(1+e) or e/(1+e) with e = exp(-|u|).
+		VORPS(constU32("signBit", 0x80000000), u, e)
+		s.expNeg(e)
+		VMOVUPS(constF32("one", 1), one)
+		if s == avx512 {
+			k := K()
+			VPMOVD2M(u, k)
+			VBLENDMPS(e, one, k, num)
+		} else {
+			VBLENDVPS(u, e, one, num)
+		}
+		VADDPS(one, e, e)
+		VDIVPS(e, num, num)
+		VMULPS(num, v, v)
+		s.put(v, x, disp, m)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// genExp is exp(x) for x <= 0.
+func genExp(s isa) {
+	TEXT("expNeg"+s.String(), NOSPLIT, "func(x *float32, n int)")
+	Pragma("noescape")
+	Doc("expNeg" + s.String() + " is ExpNeg of n > 0 values.")
+	x, n := load64("x"), load64("n")
+	s.stream("exp", n, 1, []GPVirtual{x}, func(_, disp int, m *mask) {
+		v := s.get(x, disp, m)
+		s.expNeg(v)
+		s.put(v, x, disp, m)
+	})
 	VZEROUPPER()
 	RET()
 }
