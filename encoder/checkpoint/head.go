@@ -44,6 +44,9 @@ func readDense(dir string, in int, activation string) (Dense, error) {
 	}
 	act, ok := activation, true
 	if j.Activation != "" {
+		if strings.Contains(j.Activation, ".") && !strings.HasPrefix(j.Activation, "torch.") { // somebody's own class
+			return Dense{}, fmt.Errorf("%w: %s: activation_function %q", ErrUnsupported, path, j.Activation)
+		}
 		act, ok = activations[j.Activation[strings.LastIndexByte(j.Activation, '.')+1:]]
 	}
 	if !ok {
