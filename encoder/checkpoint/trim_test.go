@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bufio"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"github.com/golbert/golbert/encoder/tokenizer"
@@ -78,37 +78,26 @@ func bpeTokenizer(t *testing.T, name string) []byte {
 	return out
 }
 
-// someTexts reads lines of the multilingual test data.
+// someTexts reads documents and queries of the multilingual test data.
 func someTexts(t *testing.T, most int) []string {
 	var out []string
-	for _, name := range []string{"xquad-en", "xquad-es", "xquad-tr", "xquad-vi", "jaquad-dev", "drcd-test", "iapp-th-test", "pquad-test"} {
-		dir := filepath.Join(testdata.Shared(t, "ir"), name)
-		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || len(out) >= most {
-				return nil
-			}
-			f, err := os.Open(p)
+	names := []string{"xquad-en", "xquad-es", "xquad-tr", "xquad-vi", "jaquad-dev", "drcd-test", "iapp-th-test", "pquad-test"}
+	for _, name := range names {
+		for _, file := range []string{"corpus.jsonl.zst", "queries.jsonl.zst"} {
+			f, err := os.Open(filepath.Join(testdata.Shared(t, "ir/"+name), file))
 			require.NoError(t, err)
 			defer f.Close()
-			var r io.Reader = f
-			if strings.HasSuffix(p, ".gz") {
-				z, err := gzip.NewReader(f)
-				require.NoError(t, err)
-				r = z
+			z, err := zstd.NewReader(f)
+			require.NoError(t, err)
+			defer z.Close()
+			d := json.NewDecoder(z)
+			for range most / len(names) / 2 {
+				var j struct{ Text string }
+				require.NoError(t, d.Decode(&j))
+				require.NotEmpty(t, j.Text)
+				out = append(out, j.Text)
 			}
-			if strings.Contains(p, "qrels") || strings.HasSuffix(p, ".md") {
-				return nil
-			}
-			s := bufio.NewScanner(r)
-			s.Buffer(nil, 1<<20)
-			for n := 0; s.Scan() && len(out) < most && n < most/16; n++ {
-				out = append(out, s.Text())
-			}
-			return nil
-		})
-	}
-	if len(out) < 20 {
-		t.Skip("no xquad texts in the shared data")
+		}
 	}
 	return out
 }
