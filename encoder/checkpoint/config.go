@@ -16,6 +16,7 @@ type Config struct {
 	Architectures         []string // "BertModel", "HF_ColBERT" ...
 	VocabSize             int
 	HiddenSize            int
+	EmbeddingSize         int // of ELECTRA, where it may be less than HiddenSize
 	NumLayers             int
 	NumHeads              int
 	IntermediateSize      int
@@ -40,6 +41,7 @@ func ParseConfig(file string, b []byte) (Config, error) {
 		Architectures         []string `json:"architectures"`
 		VocabSize             *int     `json:"vocab_size"`
 		HiddenSize            *int     `json:"hidden_size"`
+		EmbeddingSize         *int     `json:"embedding_size"`
 		NumLayers             *int     `json:"num_hidden_layers"`
 		NumHeads              *int     `json:"num_attention_heads"`
 		IntermediateSize      *int     `json:"intermediate_size"`
@@ -69,6 +71,11 @@ func ParseConfig(file string, b []byte) (Config, error) {
 		c.HiddenAct, c.LayerNormEps, c.MaxPositions, c.TypeVocabSize = "gelu", 1e-12, 512, 2
 		c.PositionEmbeddingType = "absolute"
 	}
+	if c.ModelType == "electra" { // what transformers' ElectraConfig assumes
+		c.VocabSize, c.EmbeddingSize, c.HiddenSize, c.NumLayers, c.NumHeads, c.IntermediateSize = 30522, 128, 256, 12, 4, 1024
+		c.HiddenAct, c.LayerNormEps, c.MaxPositions, c.TypeVocabSize = "gelu", 1e-12, 512, 2
+		c.PositionEmbeddingType = "absolute"
+	}
 	for _, f := range []struct {
 		name string
 		from *int
@@ -76,6 +83,7 @@ func ParseConfig(file string, b []byte) (Config, error) {
 		min  int
 	}{
 		{"vocab_size", j.VocabSize, &c.VocabSize, 1},
+		{"embedding_size", j.EmbeddingSize, &c.EmbeddingSize, 1},
 		{"hidden_size", j.HiddenSize, &c.HiddenSize, 1},
 		{"num_hidden_layers", j.NumLayers, &c.NumLayers, 1},
 		{"num_attention_heads", j.NumHeads, &c.NumHeads, 1},

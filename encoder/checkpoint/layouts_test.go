@@ -363,3 +363,13 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestElectraConfig(t *testing.T) {
+	c, err := ParseConfig("config.json", []byte(`{"model_type":"electra"}`))
+	require.NoError(t, err)
+	require.Equal(t, 128, c.EmbeddingSize)
+	require.Equal(t, 256, c.HiddenSize)
+	c, err = ParseConfig("config.json", []byte(`{"model_type":"electra","embedding_size":768,"hidden_size":768,"num_attention_heads":12}`))
+	require.NoError(t, err)
+	require.Equal(t, 768, c.EmbeddingSize)
+}

@@ -9,12 +9,14 @@ import (
 // maxLayers keeps a hostile configuration from asking for memory; no known encoder has a tenth of it.
 const maxLayers = 1024
 
-// newBert loads BERT, RoBERTa, XLM-R and XMOD under the tensor names of transformers' models.
+// newBert loads BERT, ELECTRA (which is BERT where its embeddings have the full width), RoBERTa, XLM-R and XMOD under the tensor names of transformers' models.
 func newBert(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	g := c.Config
 	kind := g.ModelType
-	roberta := kind != "bert"
+	roberta := kind != "bert" && kind != "electra"
 	switch {
+	case kind == "electra" && g.EmbeddingSize != g.HiddenSize:
+		return nil, fmt.Errorf("%s with embeddings of %d values, which are projected to %d: %w", kind, g.EmbeddingSize, g.HiddenSize, ErrUnsupported)
 	case g.HiddenAct != "gelu":
 		return nil, fmt.Errorf("%s with activation %q: %w", kind, g.HiddenAct, ErrUnsupported)
 	case g.PositionEmbeddingType != "" && g.PositionEmbeddingType != "absolute":

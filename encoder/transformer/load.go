@@ -26,7 +26,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	}
 	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision}
 	switch c.Config.ModelType {
-	case "bert", "roberta", "xlm-roberta", "camembert", "xmod":
+	case "bert", "electra", "roberta", "xlm-roberta", "camembert", "xmod":
 		if c.Config.PositionEmbeddingType == "rotary" && c.Config.ModelType == "xlm-roberta" {
 			return newJina(c, l)
 		}

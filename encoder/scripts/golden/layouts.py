@@ -326,5 +326,24 @@ def run_formula():
 
     finish("xtr", xtr(32), xtr(512), QUERIES + ["red sun and moon " * 12])
 
+    # colbert-ai with ELECTRA.
+    from transformers import ElectraConfig, ElectraModel
+
+    path = fresh("stanford_electra")
+    words = wordpiece()
+    config = ElectraConfig(
+        vocab_size=len(words), embedding_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=40,
+    )
+    electra = randomize(ElectraModel(config))
+    config.architectures = ["HF_ColBERT"]
+    config.save_pretrained(path)
+    words.save_pretrained(path)
+    state = {"electra." + k: v for k, v in electra.state_dict().items()}
+    weight = state["linear.weight"] = torch.randn(8, 16)
+    torch.save(state, path + "/pytorch_model.bin")
+    json.dump({"query_maxlen": 12, "doc_maxlen": 24}, open(path + "/artifact.metadata", "w"))
+    stanford(path, "stanford_electra", electra, torch.nn.functional.linear, weight, words, 12, 24, False)
+
 
 {"pylate": run_pylate, "native": run_native, "formula": run_formula}[mode]()
