@@ -18,7 +18,25 @@ import (
 	"github.com/golbert/golbert/quant"
 )
 
-// Rows of the input contract that concern the index.
+// The input contract, row by row, and the tests of each:
+//
+//	no documents                        TestEmptyIndex; plaid TestEmptyIndexes
+//	one document, one token             TestOneDocumentOneToken; plaid the same
+//	a document without tokens           TestEmptyDocument
+//	a huge document                     TestHugeDocument; plaid TestLongDocument
+//	wrong dimension, ragged             TestBadVectors; plaid TestBadInput
+//	NaN, Inf, beyond float16            TestBadVectors; plaid TestBadInput
+//	vectors of zeros, denormals         TestZeroVectorsAndExtremeLengths; plaid TestZeroVectorsAndHugeQueries
+//	not of unit length                  TestNormPolicyIsStored, TestBadVectors
+//	ids twice, upsert                   TestDuplicateIDs, TestWholeSegmentReplacedInOneAdd
+//	ids of any content                  TestIDs
+//	k of 0, below, above the documents  plaid TestBadInput, TestNeverCutShort
+//	queries without tokens, too long    plaid TestBadInput, TestLongestQuery
+//	all deleted, nothing fits a filter  TestDelete; plaid TestEmptyFilterIsEmpty
+//	equal scores                        plaid TestTiesOrderByID; TestMergeShards
+//	too many documents                  TestTooManyDocuments
+//	Close beside a search               TestSnapshotIsFixed, TestCloseDuringAdd; plaid TestCloseWhileSearching
+//	read-only, no locks, Windows        TestReadOnlyWritesNothing, TestCrashRandomWorkloads (one seed in seven)
 
 func TestEmptyIndex(t *testing.T) {
 	ctx := context.Background()

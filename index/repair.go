@@ -100,7 +100,10 @@ func repair(ctx context.Context, fsys vfs.FS, dir, dst string) (_ *RepairReport,
 		cb, err := loadCodebook(fsys, dir, c, m.Dim)
 		if err != nil {
 			r.Problems = append(r.Problems, err)
-			continue
+			b := unflipped(fsys, filepath.Join(dir, c.File), c.Length, c.SHA256)
+			if cb, err = quant.ParseCodebook(b); err != nil || cb.ID() != c.ID || cb.Dim() != m.Dim {
+				continue
+			}
 		}
 		books[c.ID] = cb
 	}
@@ -183,6 +186,9 @@ func (m *manifest) gather(fsys vfs.FS, dir string, names []string) bool {
 			continue
 		}
 		cb, err := quant.ParseCodebook(b)
+		if err != nil && unflip(b, func(b []byte) bool { return codebookName(sha256hex(b)[:32]) == n }) {
+			cb, err = quant.ParseCodebook(b)
+		}
 		if err != nil || codebookName(cb.ID()) != n || m.Dim != 0 && m.Dim != cb.Dim() {
 			continue
 		}
@@ -323,8 +329,14 @@ func (a *adder) salvageSegment(dir string, s manSegment, cb *quant.Codebook) (sr
 	del := roaring.New()
 	if s.Deleted != nil {
 		if d, derr := loadDeletions(a.ix.fs, dir, s); derr != nil {
-			sr.Err, sr.Returned = errors.Join(sr.Err, derr), true
-			sr.Lost = int(s.Docs)
+			sr.Err = errors.Join(sr.Err, derr)
+			b := unflipped(a.ix.fs, filepath.Join(dir, s.Deleted.File), s.Deleted.Length, s.Deleted.SHA256)
+			if d, err := parseDeletions(b, s.Deleted.File); err == nil && d.docs == s.Docs {
+				del = d.set
+			} else {
+				sr.Returned = true
+				sr.Lost = int(s.Docs)
+			}
 		} else {
 			del = d
 		}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,6 +180,11 @@ func TestRepair(t *testing.T) {
 		dir, want, names := sick(t)
 		flipAt(t, dir, with(names, ".gbd")[0], 66)
 		rep, got, _ := repaired(t, dir)
+		require.Equal(t, 57, rep.Saved, "one flipped bit is undone")
+		require.NotEmpty(t, rep.Problems)
+		requireSubset(t, rep, got, want)
+		flipAt(t, dir, with(names, ".gbd")[0], 67)
+		rep, got, _ = repaired(t, dir)
 		require.Equal(t, 59, rep.Saved, "two are back")
 		require.True(t, slices.ContainsFunc(rep.Segments, func(s SegmentRepair) bool { return s.Returned }))
 		for id, v := range withoutNorms(want) {
@@ -188,9 +194,14 @@ func TestRepair(t *testing.T) {
 		}
 	})
 	t.Run("codebook", func(t *testing.T) {
-		dir, _, names := sick(t)
+		dir, want, names := sick(t)
 		flipAt(t, dir, with(names, ".gbc")[0], 200)
 		rep, got, _ := repaired(t, dir)
+		requireSubset(t, rep, got, want)
+		require.Zero(t, rep.Lost, "one flipped bit is undone")
+		require.NotEmpty(t, rep.Problems)
+		flipAt(t, dir, with(names, ".gbc")[0], 300)
+		rep, got, _ = repaired(t, dir)
 		require.Len(t, got, 1)
 		require.Equal(t, 57, rep.Lost)
 		require.Len(t, rep.LostIDs, 57)
@@ -261,7 +272,7 @@ func TestRepairFlipEverywhere(t *testing.T) {
 		{"the footer, and the copy's contents", 0, 0, 0},
 		zero("the header", 0, 30),
 	}
-	for _, kind := range []uint32{secResiduals, secTokens, secCodes, secNorms, secPostings, secIDs, secColumns, secText} {
+	for _, kind := range []uint32{secTokens, secResiduals, secCodes, secNorms, secPostings, secIDs, secColumns, secText} {
 		most := 1000 // an offset is a few bits: those of many documents lie in one sector
 		switch kind {
 		case secResiduals: // 160 bytes for each
@@ -304,4 +315,46 @@ func TestRepairFlipEverywhere(t *testing.T) {
 	requireSubset(t, rep, got, want)
 	require.Zero(t, rep.Lost)
 	require.True(t, rep.ManifestLost)
+}
+
+// TestRepairOneFlip flips bits of files that end in a checksum, and finds each of them again.
+func TestRepairOneFlip(t *testing.T) {
+	r := newRand(5)
+	for _, n := range []int{4, 5, 100, 5000} {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		b = binary.LittleEndian.AppendUint32(b[:n-4], crc32c(b[:n-4]))
+		want := slices.Clone(b)
+		asked := 0
+		whole := func(b []byte) bool { asked++; return slices.Equal(b, want) }
+		stride := max(1, n*8/4000)
+		for bit := 0; bit < 8*n; bit += stride {
+			b[bit/8] ^= 1 << (bit % 8)
+			require.True(t, unflip(b, whole), "%d of %d", bit, 8*n)
+			require.Equal(t, want, b)
+		}
+		require.LessOrEqual(t, asked, (8*n+stride-1)/stride+40, "the checksum tells which")
+		if n > 5 {
+			b[7] ^= 3
+			require.False(t, unflip(b, whole))
+		}
+	}
+	require.False(t, unflip(nil, nil))
+}
+
+// TestRepairFlipTokenOffsets: what was not verified is not used.
+func TestRepairFlipTokenOffsets(t *testing.T) {
+	whole := seedSegment(t, 4)
+	f, err := parseSegFile(whole, "s")
+	require.NoError(t, err)
+	require.NoError(t, f.checkDoc(0))
+	b := slices.Clone(whole)
+	b[f.secs[secTokens].off] ^= 1
+	_, err = parseSegFile(b, "s")
+	requireNamed(t, err, "s")
+	f, err = parseDamaged(b, "s")
+	require.NoError(t, err)
+	requireNamed(t, f.checkDoc(0), "s")
 }

@@ -2,8 +2,10 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/golbert/golbert/internal/vfs"
 )
@@ -91,4 +93,54 @@ func (f *segFile) checkDoc(ord uint32) error {
 		err = f.corrupt(secTokens, 0, fmt.Sprintf("document %d: at most %d tokens", ord, HardMaxDocTokens), to-from)
 	}
 	return err
+}
+
+// unflip undoes the flip of one bit in a file that ends in the CRC32C of everything before it. whole says whether a
+// file is the one that was written; it is asked about every file that the CRC allows, of which there is one at most in
+// files of less than 2^31 bits.
+func unflip(b []byte, whole func([]byte) bool) bool {
+	n := len(b) - 4
+	if n < 0 {
+		return false
+	}
+	try := func(at int, bit uint) bool {
+		b[at] ^= 1 << bit
+		if whole(b) {
+			return true
+		}
+		b[at] ^= 1 << bit
+		return false
+	}
+	wrong := crc32c(b[:n]) ^ binary.LittleEndian.Uint32(b[n:])
+	if bits.OnesCount32(wrong) == 1 { // in the CRC itself
+		i := bits.TrailingZeros32(wrong)
+		if try(n+i/8, uint(i%8)) {
+			return true
+		}
+	}
+	// The CRC is linear: a flip changes it by what depends on the place alone. v is that of each bit of a byte, from
+	// the last byte on, with 8 more bits behind it each time.
+	tab := castagnoli()
+	var v [8]uint32
+	for bit := range v {
+		v[bit] = tab[1<<bit]
+	}
+	for at := n - 1; at >= 0; at-- {
+		for bit, x := range v {
+			if x == wrong && try(at, uint(bit)) {
+				return true
+			}
+			v[bit] = tab[byte(x)] ^ x>>8
+		}
+	}
+	return false
+}
+
+// unflipped reads a file that the manifest names and that is damaged, and undoes the flip of one bit.
+func unflipped(fs vfs.FS, path string, length int64, sum string) []byte {
+	b, err := fs.ReadFile(path, length)
+	if err != nil || int64(len(b)) != length || !unflip(b, func(b []byte) bool { return sha256hex(b) == sum }) {
+		return nil
+	}
+	return b
 }
