@@ -54,20 +54,22 @@ type loader struct {
 	precision Precision
 	lazy      bool // linear layers are packed at their first use, as long as this is set
 	params    int64
-	faults    []string
+	faults    []string // the first maxFaults
+	count     int      // of all
 	tasks     []func()
 }
 
+// maxFaults bounds what is reported of a checkpoint, which may lack any number of tensors.
+const maxFaults = 8
+
 // done packs the weights and reports the faults, if any.
 func (l *loader) done() error {
-	if len(l.faults) > 0 {
-		const most = 8
-		f := l.faults
+	if l.count > 0 {
 		more := ""
-		if len(f) > most {
-			more = fmt.Sprintf("; and %d more", len(f)-most)
-			f = f[:most]
+		if n := l.count - len(l.faults); n > 0 {
+			more = fmt.Sprintf("; and %d more", n)
 		}
+		f := l.faults
 		return fmt.Errorf("%w: %s%s", ErrWeights, strings.Join(f, "; "), more)
 	}
 	var next sync.Mutex
@@ -92,7 +94,9 @@ func (l *loader) done() error {
 }
 
 func (l *loader) fault(format string, args ...any) {
-	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+	if l.count++; l.count <= maxFaults {
+		l.faults = append(l.faults, fmt.Sprintf(format, args...))
+	}
 }
 
 // tensor finds a tensor of the given shape, and the scales of its rows when it is int8.

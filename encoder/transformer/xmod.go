@@ -108,23 +108,26 @@ func (l *loader) adapters(c *xmodConfig, hidden, layers int) *adapters {
 	case c.ReuseNorm:
 		a.before = adapterReuseNorm
 	}
-	for i, name := range c.Languages {
-		lang := &language{name: name, gone: true}
-		for layer := range layers {
-			for _, part := range []string{"dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"} {
-				if _, ok := l.src.Tensor(l.prefix + adapterName(layer, name) + part); ok {
-					lang.gone = false
-				}
-			}
+	present := map[string]bool{}
+	for _, n := range l.src.Names() {
+		if _, n, ok := strings.Cut(n, ".output.adapter_modules."); ok {
+			n, _, _ = strings.Cut(n, ".")
+			present[n] = true
 		}
+	}
+	for i, name := range c.Languages {
+		lang := &language{name: name, gone: !present[name]}
 		if name == c.Default {
 			a.preferred = i
 			lang.gone = false // so that the tensors are missed by name
 		}
-		if !lang.gone {
+		if !lang.gone && l.count < maxFaults {
 			check := &loader{src: l.src, prefix: l.prefix}
 			a.read(check, name, make([]adapter, layers), (*loader).tensorOf)
-			l.faults = append(l.faults, check.faults...)
+			for _, f := range check.faults {
+				l.fault("%s", f)
+			}
+			l.count += check.count - len(check.faults)
 			a.params = check.params
 		}
 		a.languages = append(a.languages, lang)

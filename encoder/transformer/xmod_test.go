@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,6 +89,7 @@ func TestGoldenXMODLanguages(t *testing.T) {
 type counting struct {
 	checkpoint.Tensors
 	hide func(name string) bool
+	also []string // languages of which there is a name
 	mu   sync.Mutex
 	seen map[string]int
 }
@@ -101,6 +103,14 @@ func (c *counting) Tensor(name string) (checkpoint.Tensor, bool) {
 	c.seen[name]++
 	c.mu.Unlock()
 	return t, ok
+}
+
+func (c *counting) Names() []string {
+	names := slices.DeleteFunc(slices.Clone(c.Tensors.Names()), func(n string) bool { return c.hide != nil && c.hide(n) })
+	for _, l := range c.also {
+		names = append(names, adapterName(0, l)+"dense1.bias")
+	}
+	return names
 }
 
 func openXMOD(t *testing.T, change func(config map[string]any)) (*checkpoint.Checkpoint, *counting) {
@@ -201,18 +211,18 @@ func TestXMODFaults(t *testing.T) {
 		err     error
 		message string
 	}{
-		"no reduction":      {change: func(c map[string]any) { c["adapter_reduction_factor"] = 0 }, err: ErrUnsupported, message: "adapter_reduction_factor 0"},
-		"huge reduction":    {change: func(c map[string]any) { c["adapter_reduction_factor"] = 1 << 40 }, err: ErrUnsupported, message: "adapter_reduction_factor 1099511627776"},
-		"fraction":          {change: func(c map[string]any) { c["adapter_reduction_factor"] = .5 }, err: ErrUnsupported, message: "adapter_reduction_factor"},
-		"other size":        {change: func(c map[string]any) { c["adapter_reduction_factor"] = 4 }, err: ErrWeights, message: "en_XX.dense1.weight has shape [32 64], want [16 64]"},
-		"no languages":      {change: func(c map[string]any) { c["languages"] = []string{} }, err: ErrUnsupported, message: "0 languages"},
-		"many languages":    {change: func(c map[string]any) { c["languages"] = many }, err: ErrUnsupported, message: "4097 languages"},
-		"twice":             {change: func(c map[string]any) { c["languages"] = []string{"en_XX", "en_XX"} }, err: ErrUnsupported, message: `"en_XX"`},
-		"long name":         {change: func(c map[string]any) { c["languages"] = []string{strings.Repeat("x", 1000)} }, err: ErrUnsupported, message: `"xxx`},
-		"dots":              {change: func(c map[string]any) { c["languages"] = []string{"en_XX.dense1"} }, err: ErrUnsupported, message: `"en_XX.dense1"`},
-		"unknown default":   {change: func(c map[string]any) { c["default_language"] = "de_DE" }, err: ErrUnsupported, message: `default_language "de_DE"`},
-		"missing default":   {hide: func(n string) bool { return strings.Contains(n, "en_XX") }, err: ErrWeights, message: "encoder.layer.0.output.adapter_modules.en_XX.dense1.weight is missing"},
-		"part of a adapter": {hide: func(n string) bool { return strings.HasSuffix(n, "1.output.adapter_modules.fr_XX.dense2.bias") }, err: ErrWeights, message: "encoder.layer.1.output.adapter_modules.fr_XX.dense2.bias is missing"},
+		"no reduction":       {change: func(c map[string]any) { c["adapter_reduction_factor"] = 0 }, err: ErrUnsupported, message: "adapter_reduction_factor 0"},
+		"huge reduction":     {change: func(c map[string]any) { c["adapter_reduction_factor"] = 1 << 40 }, err: ErrUnsupported, message: "adapter_reduction_factor 1099511627776"},
+		"fraction":           {change: func(c map[string]any) { c["adapter_reduction_factor"] = .5 }, err: ErrUnsupported, message: "adapter_reduction_factor"},
+		"other size":         {change: func(c map[string]any) { c["adapter_reduction_factor"] = 4 }, err: ErrWeights, message: "en_XX.dense1.weight has shape [32 64], want [16 64]"},
+		"no languages":       {change: func(c map[string]any) { c["languages"] = []string{} }, err: ErrUnsupported, message: "0 languages"},
+		"many languages":     {change: func(c map[string]any) { c["languages"] = many }, err: ErrUnsupported, message: "4097 languages"},
+		"twice":              {change: func(c map[string]any) { c["languages"] = []string{"en_XX", "en_XX"} }, err: ErrUnsupported, message: `"en_XX"`},
+		"long name":          {change: func(c map[string]any) { c["languages"] = []string{strings.Repeat("x", 1000)} }, err: ErrUnsupported, message: `"xxx`},
+		"dots":               {change: func(c map[string]any) { c["languages"] = []string{"en_XX.dense1"} }, err: ErrUnsupported, message: `"en_XX.dense1"`},
+		"unknown default":    {change: func(c map[string]any) { c["default_language"] = "de_DE" }, err: ErrUnsupported, message: `default_language "de_DE"`},
+		"missing default":    {hide: func(n string) bool { return strings.Contains(n, "en_XX") }, err: ErrWeights, message: "encoder.layer.0.output.adapter_modules.en_XX.dense1.weight is missing"},
+		"part of an adapter": {hide: func(n string) bool { return strings.HasSuffix(n, "1.output.adapter_modules.fr_XX.dense2.bias") }, err: ErrWeights, message: "encoder.layer.1.output.adapter_modules.fr_XX.dense2.bias is missing"},
 		"none": {change: func(c map[string]any) { delete(c, "default_language") }, hide: func(n string) bool { return strings.Contains(n, "adapter_modules") },
 			err: ErrWeights, message: "the adapters of all 4 languages"},
 		"own norm": {change: func(c map[string]any) { c["adapter_layer_norm"] = true }, err: ErrWeights, message: "encoder.layer.0.output.adapter_layer_norm.weight is missing"},
@@ -227,6 +237,21 @@ func TestXMODFaults(t *testing.T) {
 			require.ErrorContains(t, err, tc.message)
 		})
 	}
+
+	t.Run("many faults", func(t *testing.T) {
+		// Each of many languages has one tensor, each of many layers lacks the others.
+		c, count := openXMOD(t, func(c map[string]any) {
+			c["languages"], c["num_hidden_layers"] = many[1:], maxLayers
+			delete(c, "default_language")
+		})
+		count.also = many
+		start := time.Now()
+		_, err := New(c, nil)
+		require.ErrorIs(t, err, ErrWeights)
+		require.ErrorContains(t, err, "more")
+		require.Less(t, len(err.Error()), 2000)
+		require.Less(t, time.Since(start), 20*time.Second)
+	})
 
 	t.Run("batches", func(t *testing.T) {
 		// A checkpoint without French, and without a default.
