@@ -21,6 +21,10 @@
 // from Options.Detector, or from the checkpoint's default; Model.Languages lists what there is. The part of a language
 // is read from the mapped file when it is first needed. A query in one language finds documents in all.
 //
+// Options.PoolFactor merges near vectors of documents, as PyLate and colbert-ai do; Options.ExpansionRule makes the
+// number of expansion tokens follow a query's length (JaColBERTv2.5); QueryPrompt and DocumentPrompt put an instruction
+// in front of every text.
+//
 // Caveats. Queries and documents are encoded differently and must not be mixed up. Text beyond the model's
 // length is cut off and flagged, not refused. A text that consists of skiplisted tokens only keeps them: every
 // text has at least one vector. Names of special tokens in a text, such as "[SEP]", become these tokens unless
