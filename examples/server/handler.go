@@ -128,7 +128,7 @@ func describe(err error) *apiError {
 	case is(colbert.ErrUnknownID):
 		return &apiError{http.StatusNotFound, "UNKNOWN_ID", err.Error()}
 	case is(colbert.ErrEmptyText, colbert.ErrInvalidUTF8, colbert.ErrInvalidID, colbert.ErrInvalidK,
-		colbert.ErrTooManyTokens, colbert.ErrEmptyDocument, colbert.ErrInvalidMetadata):
+		colbert.ErrTooManyTokens, colbert.ErrEmptyDocument, colbert.ErrInvalidMetadata, colbert.ErrLanguage):
 		return &apiError{http.StatusUnprocessableEntity, "INVALID", err.Error()}
 	case is(context.DeadlineExceeded, context.Canceled, colbert.ErrClosed):
 		return &apiError{http.StatusServiceUnavailable, "UNAVAILABLE", "the request could not be finished in time"}
