@@ -111,7 +111,7 @@ func TestStanford(t *testing.T) {
 	require.Equal(t, "stanford", m.Name())
 	info := m.Info()
 	require.Equal(t, Info{Name: "stanford", Architecture: "bert", Layout: "stanford", Layers: 2, Hidden: 24, Heads: 3, Dim: 8, Similarity: "cosine",
-		Vocab: len(tinyVocab), Parameters: info.Parameters, QueryTokens: 9, DocTokens: 12, Expansion: true}, info)
+		Vocab: len(tinyVocab), Parameters: info.Parameters, QueryTokens: 9, DocTokens: 12, Expansion: true, Instructions: Float32.Instructions()}, info)
 	n := 0
 	for _, x := range tiny.tensors {
 		n += len(x.data)

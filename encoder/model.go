@@ -28,6 +28,8 @@ type Info struct {
 	DocTokens    int    // document length, special tokens included
 	Expansion    bool   // queries are filled with MASK tokens up to QueryTokens
 	Language     string // code of the language of texts that do not say theirs, "" for none
+	Precision    Precision
+	Instructions string // that do the matrix products: "avx512bf16", "avx512vnni", "avx512", "avx2", "neon" or "generic"
 }
 
 // Model turns texts into token vectors. It is safe for concurrent use; Close waits for the calls in progress.
@@ -49,6 +51,8 @@ type weights struct {
 	enc  transformer.Encoder
 	lang *languages
 	head head
+
+	precision Precision
 
 	mu   sync.Mutex
 	refs int
@@ -81,7 +85,14 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 	if c.Tokenizer == nil {
 		return nil, fmt.Errorf("encoder: checkpoint without a tokenizer: %w", checkpoint.ErrNotFound)
 	}
-	enc, err := transformer.New(c, nil)
+	var to transformer.Options
+	if o != nil {
+		if o.Precision > Int8 {
+			return nil, fmt.Errorf("%w: option Precision is %v", ErrOptions, o.Precision)
+		}
+		to.Precision = o.Precision
+	}
+	enc, err := transformer.New(c, &to)
 	if err != nil {
 		return nil, unsupported(err)
 	}
@@ -89,7 +100,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{ckpt: c, tok: c.Tokenizer, enc: enc, lang: newLanguages(enc), head: h}
+	w := &weights{ckpt: c, tok: c.Tokenizer, enc: enc, lang: newLanguages(enc), head: h, precision: to.Precision}
 	if n := w.tok.VocabSize(); n > enc.Shape().Vocab {
 		return nil, fmt.Errorf("encoder: the tokenizer has %d tokens, the model %d: %w", n, enc.Shape().Vocab, checkpoint.ErrCorrupt)
 	}
@@ -156,6 +167,8 @@ func (m *Model) Info() Info {
 		DocTokens:    m.settings.doc.length,
 		Expansion:    m.settings.query.expand,
 		Language:     m.lang.code,
+		Precision:    m.w.precision,
+		Instructions: m.w.precision.Instructions(),
 	}
 }
 

@@ -43,6 +43,9 @@ type Options struct {
 	// Dim cuts the token vectors to their first values before they are normalised, for models trained to stand it
 	// (Matryoshka representation learning: jina-colbert-v2 with 96 or 64 of 128); 0 keeps all.
 	Dim int
+	// Precision is that of the weights as they are loaded; the zero value is Float32. Models made by With have the
+	// precision of their weights: there, the zero value keeps it and another one is an error.
+	Precision Precision
 	// Workers is the number of goroutines that encode; 0 means GOMAXPROCS.
 	Workers int
 	// Markers inserts the query and document marker tokens.
@@ -140,6 +143,9 @@ func (w *weights) resolve(o *Options) (settings, error) {
 			faults = append(faults, fmt.Errorf("option %s is %d, the least is %d", what, n, minTokens))
 		}
 		return n
+	}
+	if p := w.precision; o.Precision != Float32 && o.Precision != p {
+		faults = append(faults, fmt.Errorf("option Precision is %v, the weights are loaded in %v", o.Precision, p))
 	}
 	if o.Workers < 0 {
 		faults = append(faults, fmt.Errorf("option Workers is %d", o.Workers))

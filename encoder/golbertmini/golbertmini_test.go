@@ -26,7 +26,7 @@ func TestModel(t *testing.T) {
 	require.Equal(t, 128, m.Dim())
 	info := m.Info()
 	require.Equal(t, encoder.Info{Name: Name, Architecture: "bert", Layout: "huggingface", Layers: 6, Hidden: 384, Heads: 12, Dim: 128,
-		Vocab: 30522, Parameters: info.Parameters, QueryTokens: queryTokens, DocTokens: documentTokens}, info)
+		Vocab: 30522, Parameters: info.Parameters, QueryTokens: queryTokens, DocTokens: documentTokens, Instructions: encoder.Float32.Instructions()}, info)
 	require.EqualValues(t, 22_565_376+128*384, info.Parameters)
 	require.LessOrEqual(t, len(file), 25_000_000)
 }
@@ -92,7 +92,7 @@ func TestShared(t *testing.T) {
 
 func TestDamagedFile(t *testing.T) {
 	for _, n := range []int{0, 7, 100, len(file) / 2, len(file) - 1} {
-		_, err := load(file[:n])
+		_, err := load(file[:n], encoder.Float32)
 		require.ErrorIs(t, err, checkpoint.ErrCorrupt, "%d bytes", n)
 	}
 }
@@ -139,7 +139,7 @@ func TestAgainstOriginal(t *testing.T) {
 func BenchmarkLoad(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for b.Loop() {
-		if _, err := load(file); err != nil {
+		if _, err := load(file, encoder.Float32); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -186,4 +186,44 @@ func repeat(s string, n int) []string {
 		out[i] = s
 	}
 	return out
+}
+
+// TestPrecisions: the precisions have weights of their own and vectors close to the exact ones.
+func TestPrecisions(t *testing.T) {
+	texts := []string{"What is late interaction retrieval?", "ColBERT keeps one vector per token and scores with MaxSim.", "tides"}
+	exact, err := Open()
+	require.NoError(t, err)
+	defer exact.Close()
+	want, err := exact.EncodeDocuments(ctx, texts, nil)
+	require.NoError(t, err)
+	for p, bound := range map[encoder.Precision]float64{encoder.BFloat16: .9999, encoder.Int8: .995} {
+		m, err := OpenWith(&encoder.Options{Precision: p})
+		require.NoError(t, err)
+		defer m.Close()
+		require.Equal(t, p, m.Info().Precision)
+		require.Equal(t, p.Instructions(), m.Info().Instructions)
+		got, err := m.EncodeDocuments(ctx, texts, nil)
+		require.NoError(t, err)
+		sum, n, equal := 0.0, 0, true
+		for i := range texts {
+			for r := range want[i].Vectors.Rows {
+				c := float64(kernel.Dot(want[i].Vectors.Row(r), got[i].Vectors.Row(r)))
+				sum, n, equal = sum+c, n+1, equal && c == 1
+			}
+		}
+		require.False(t, equal)
+		require.Greater(t, sum/float64(n), bound, "%v", p)
+
+		again, err := m.With(nil)
+		require.NoError(t, err)
+		require.Equal(t, p, again.Info().Precision)
+		require.NoError(t, again.Close())
+		_, err = exact.With(&encoder.Options{Precision: p})
+		require.ErrorIs(t, err, encoder.ErrOptions)
+		require.ErrorContains(t, err, "Precision")
+	}
+	_, err = OpenWith(&encoder.Options{Precision: 3})
+	require.ErrorIs(t, err, encoder.ErrOptions)
+	_, err = load(file, 3)
+	require.ErrorIs(t, err, encoder.ErrOptions)
 }

@@ -16,7 +16,7 @@ const (
 
 // load makes a model of a file that mkmodel wrote: the tensors of a BERT backbone, matrices as int8, the
 // projection, and config.json and vocab.txt as bytes.
-func load(b []byte) (*encoder.Model, error) {
+func load(b []byte, p encoder.Precision) (*encoder.Model, error) {
 	ts, err := checkpoint.ParseSafeTensors(b)
 	if err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
@@ -52,7 +52,7 @@ func load(b []byte) (*encoder.Model, error) {
 	if c.Config, err = checkpoint.ParseConfig("config.json", config.Data); err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}
-	m, err := encoder.New(c, &encoder.Options{Name: Name})
+	m, err := encoder.New(c, &encoder.Options{Name: Name, Precision: p})
 	if err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}

@@ -21,7 +21,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	if o.Precision != Float32 {
+	if o.Precision > Int8 {
 		return nil, fmt.Errorf("precision %v: %w", o.Precision, ErrUnsupported)
 	}
 	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision}
@@ -135,13 +135,8 @@ func (l *loader) floats(name string, shape ...int) []float32 {
 	if !ok {
 		return nil
 	}
-	v := t.Float32s(nil)
-	for i, s := range scale {
-		n := len(v) / len(scale)
-		for j := range v[i*n : (i+1)*n] {
-			v[i*n+j] *= s
-		}
-	}
+	v := make([]float32, t.Len())
+	part{t, scale}.float32s(v)
 	return v
 }
 
@@ -182,12 +177,8 @@ type stacked struct {
 
 // stack is linear for layers of different sizes, with or without biases.
 func (l *loader) stack(dst *linear, in int, bias bool, layers ...stacked) {
-	type part struct {
-		t     checkpoint.Tensor
-		scale []float32
-	}
 	var parts []part
-	rows, ints := 0, true
+	rows := 0
 	for _, y := range layers {
 		t, scale, ok := l.tensor(y.name+".weight", y.out, in)
 		if bias {
@@ -198,44 +189,20 @@ func (l *loader) stack(dst *linear, in int, bias bool, layers ...stacked) {
 		}
 		parts = append(parts, part{t, scale})
 		rows += y.out
-		ints = ints && scale != nil
+	}
+	if l.precision == Int8 && in > kernel.MaxInt8K {
+		l.fault("%s%s.weight has rows of %d values, int8 takes at most %d", l.prefix, layers[0].name, in, kernel.MaxInt8K)
+		return
 	}
 	dst.n, dst.k = rows, in
-	dst.pack = func() *kernel.Packed {
-		if ints {
-			var scale []float32
-			w := make([]int8, 0, rows*in)
-			for _, p := range parts {
-				for _, b := range p.t.Data {
-					w = append(w, int8(b))
-				}
-				scale = append(scale, p.scale...)
-			}
-			return kernel.PackInt8(w, scale, rows, in)
-		}
-		w := make([]float32, rows*in)
-		at := 0
-		for _, p := range parts {
-			v := p.t.Float32s(w[at : at+p.t.Len()])
-			at += len(v)
-			for r, s := range p.scale {
-				row := v[r*in : (r+1)*in]
-				for j := range row {
-					row[j] *= s
-				}
-			}
-		}
-		return kernel.Pack(w, rows, in)
-	}
-	if r, ok := l.src.(interface{ Release(checkpoint.Tensor) }); ok {
-		pack := dst.pack
-		dst.pack = func() *kernel.Packed {
-			w := pack()
+	dst.pack = func() packed {
+		w := packParts(l.precision, parts, rows, in)
+		if r, ok := l.src.(interface{ Release(checkpoint.Tensor) }); ok {
 			for _, p := range parts {
 				r.Release(p.t)
 			}
-			return w
 		}
+		return w
 	}
 	if !l.lazy {
 		l.tasks = append(l.tasks, dst.ready)

@@ -1,6 +1,10 @@
 package transformer
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/golbert/golbert/internal/kernel"
+)
 
 // Precision is the arithmetic of the matrix products with a model's weights. Everything else (embeddings, attention,
 // norms, activations, biases, sums) is float32 in each of them.
@@ -27,6 +31,18 @@ func (p Precision) String() string {
 		return "int8"
 	}
 	return fmt.Sprintf("precision %d", uint8(p))
+}
+
+// Instructions names the instruction set that multiplies in this precision on this machine, as GOLBERT_SIMD does;
+// "generic" is plain Go.
+func (p Precision) Instructions() string {
+	switch p {
+	case BFloat16:
+		return kernel.LevelBF16()
+	case Int8:
+		return kernel.LevelInt8()
+	}
+	return kernel.LevelFloat32()
 }
 
 // Options are the options of New. A nil pointer means the zero value.

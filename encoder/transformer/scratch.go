@@ -21,6 +21,7 @@ type scratch struct {
 	attend       []bool
 	bias         []float32
 	keys, values *kernel.Packed
+	rows         kernel.Rows // the input of a product in bfloat16 or int8
 }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}

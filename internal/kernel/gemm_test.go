@@ -167,15 +167,17 @@ func TestPackVariants(t *testing.T) {
 			p.RepackT(trans, n, k, ldt)
 			require.Equal(t, want, &Packed{p.data, p.n, p.k}, "RepackT %d x %d", n, k)
 
-			w8, scale, deq := make([]int8, n*k), make([]float32, n), make([]float32, n*k)
-			for i := range n {
-				scale[i] = r.Float32()
-				for j := range k {
-					w8[i*k+j] = int8(r.IntN(256) - 128)
-					deq[i*k+j] = float32(w8[i*k+j]) * scale[i]
-				}
+			// In pieces, over memory that holds something else.
+			p16, p8 := NewPackedBF16(n, k), NewPackedInt8(n, k)
+			for at := 0; at < n; at += 32 {
+				piece := w[at*k : min(n, at+32)*k]
+				p.SetRows(at, piece)
+				p16.SetRows(at, piece)
+				p8.SetRows(at, piece)
 			}
-			require.Equal(t, Pack(deq, n, k), PackInt8(w8, scale, n, k))
+			require.Equal(t, want, &Packed{p.data, p.n, p.k}, "SetRows %d x %d", n, k)
+			require.Equal(t, PackBF16(w, n, k), p16)
+			require.Equal(t, QuantizeInt8(w, n, k), p8)
 		}
 	}
 }

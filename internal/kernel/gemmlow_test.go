@@ -220,7 +220,7 @@ func intDot(x *Rows, p *PackedInt8, i, j int) int64 {
 
 // TestInt8Extremes takes products to the ends of their ranges, where 16-bit sums would saturate.
 func TestInt8Extremes(t *testing.T) {
-	const k = maxInt8K
+	const k = MaxInt8K
 	eachISA(t, func(t *testing.T, l isa) {
 		a, w := make([]float32, k), make([]int8, 2*k)
 		for i := range a {

@@ -77,3 +77,34 @@ func chooseISA(name string) isa {
 	}
 	return best
 }
+
+// LevelBF16 and LevelInt8 name the level whose code products with PackedBF16 and PackedInt8 run: a processor without
+// instructions for them multiplies with those of a lower level, "generic" being plain Go.
+func LevelBF16() string {
+	switch {
+	case active == isaNEON || active == isaGeneric:
+		return impls[isaGeneric].Name
+	case active < isaBF16:
+		return impls[isaAVX2].Name
+	}
+	return impls[isaBF16].Name
+}
+
+// LevelInt8 is described at LevelBF16.
+func LevelInt8() string {
+	switch {
+	case active == isaNEON || active == isaGeneric:
+		return impls[isaGeneric].Name
+	case active < isaVNNI:
+		return impls[isaAVX2].Name
+	}
+	return impls[isaVNNI].Name
+}
+
+// LevelFloat32 is LevelBF16 for Packed.
+func LevelFloat32() string {
+	if active == isaVNNI || active == isaBF16 {
+		return impls[isaAVX512].Name
+	}
+	return impls[active].Name
+}

@@ -50,24 +50,37 @@ func (p *Packed) RepackT(w []float32, n, k, ldw int) {
 	}
 }
 
-// PackInt8 packs w, n x k row-major, with row i scaled by scale[i]: symmetric per-row quantised weights, dequantised to
-// float32.
-func PackInt8(w []int8, scale []float32, n, k int) *Packed {
-	if n < 0 || k <= 0 || len(w) < n*k || len(scale) < n {
-		panic(fmt.Sprintf("kernel: pack int8 %d x %d from %d values and %d scales", n, k, len(w), len(scale)))
-	}
+// NewPacked returns an n x k matrix whose rows are to be set by SetRows, for weights that are read piece by piece. It
+// panics when the shape is impossible.
+func NewPacked(n, k int) *Packed {
+	checkShape(n, k)
 	p := new(Packed)
 	p.resize(n, k)
-	for at := 0; at < n; at += panelCols {
-		panel := p.panel(at)
-		for j := range min(panelCols, n-at) {
-			row, s := w[(at+j)*k:(at+j+1)*k], scale[at+j]
-			for i, v := range row {
-				panel[i*panelCols+j] = float32(v) * s
-			}
-		}
-	}
 	return p
+}
+
+// SetRows sets rows at and following, as many as w holds, row-major. at must be a multiple of 32, and the number of rows
+// too unless they are the last. Several goroutines may set different rows.
+func (p *Packed) SetRows(at int, w []float32) {
+	rows := checkRows(at, len(w), p.n, p.k)
+	for i := 0; i < rows; i += panelCols {
+		packPanel(p.panel(at+i), w[i*p.k:], min(panelCols, rows-i), p.k, p.k, panelCols)
+	}
+}
+
+func checkShape(n, k int) {
+	if n < 0 || k <= 0 {
+		panic(fmt.Sprintf("kernel: matrix of %d x %d", n, k))
+	}
+}
+
+// checkRows returns the number of rows that values values are and panics when they cannot be set at row at.
+func checkRows(at, values, n, k int) int {
+	rows := values / k
+	if at < 0 || at%panelCols != 0 || values%k != 0 || rows > n-at || (rows%panelCols != 0 && at+rows != n) {
+		panic(fmt.Sprintf("kernel: %d values for rows from %d of a matrix of %d x %d", values, at, n, k))
+	}
+	return rows
 }
 
 // N returns the number of rows of W, the columns of a product.

@@ -54,21 +54,30 @@ func (p *packedLow) cols(from, to int) packedLow {
 	return packedLow{data: p.data[from*u : panels(to)*u], n: to - from, k: p.k, per: p.per}
 }
 
+// NewPackedBF16 is NewPacked in bfloat16.
+func NewPackedBF16(n, k int) *PackedBF16 {
+	checkShape(n, k)
+	return &PackedBF16{newLow(n, k, 2)}
+}
+
 // PackBF16 packs w, n x k row-major, rounding to nearest even. It panics when the shape is impossible or w is too short.
 func PackBF16(w []float32, n, k int) *PackedBF16 {
-	if n < 0 || k <= 0 || len(w) < n*k {
-		panic(fmt.Sprintf("kernel: pack bfloat16 %d x %d from %d values", n, k, len(w)))
-	}
-	p := &PackedBF16{newLow(n, k, 2)}
+	p := NewPackedBF16(n, k)
+	p.SetRows(0, w[:n*k])
+	return p
+}
+
+// SetRows is Packed.SetRows, rounding to nearest even.
+func (p *PackedBF16) SetRows(at int, w []float32) {
+	rows, k := checkRows(at, len(w), p.n, p.k), p.k
 	row := make([]uint32, p.units()+16)
-	for j := range n {
+	for j := range rows {
 		toBF16(active, row, w[j*k:(j+1)*k])
 		if k%2 == 1 {
 			row[k/2] &= 0xffff
 		}
-		p.setRow(j, row)
+		p.setRow(at+j, row)
 	}
-	return p
 }
 
 // setRow stores row j of W, in words. Rows that follow each other share cache lines, so that memory is written once.
@@ -79,15 +88,29 @@ func (p *packedLow) setRow(j int, row []uint32) {
 	}
 }
 
-// QuantizeInt8 rounds w, n x k row-major, to int8 in -127..127 with one scale per row, the least that holds the row's
-// largest value, and packs it. A row with NaN or infinity gets the scale NaN.
-func QuantizeInt8(w []float32, n, k int) *PackedInt8 {
-	if n < 0 || k <= 0 || len(w) < n*k {
-		panic(fmt.Sprintf("kernel: quantize %d x %d from %d values", n, k, len(w)))
+// NewPackedInt8 is NewPacked in int8. It panics when k is above MaxInt8K, too.
+func NewPackedInt8(n, k int) *PackedInt8 {
+	checkShape(n, k)
+	if k > MaxInt8K {
+		panic(fmt.Sprintf("kernel: int8 rows of %d values, the most is %d", k, MaxInt8K))
 	}
-	p := newInt8(n, k)
+	return &PackedInt8{packedLow: newLow(n, k, 4), scale: make([]float32, panels(n)), sum: make([]int32, panels(n))}
+}
+
+// QuantizeInt8 rounds w, n x k row-major, to int8 as SetRows does. It panics when the shape is impossible or w is too
+// short.
+func QuantizeInt8(w []float32, n, k int) *PackedInt8 {
+	p := NewPackedInt8(n, k)
+	p.SetRows(0, w[:n*k])
+	return p
+}
+
+// SetRows is Packed.SetRows, rounding to int8 in -127..127 with one scale per row, the least that holds the row's largest
+// value. A row with NaN or infinity gets the scale NaN.
+func (p *PackedInt8) SetRows(at int, w []float32) {
+	rows, k := checkRows(at, len(w), p.n, p.k), p.k
 	row := make([]uint32, p.units()+16)
-	for j := range n {
+	for j := range rows {
 		v := w[j*k : (j+1)*k]
 		_, _, abs := rowRange(active, v)
 		scale, inv := float32(math.NaN()), float32(0)
@@ -108,39 +131,34 @@ func QuantizeInt8(w []float32, n, k int) *PackedInt8 {
 				row[k/4] &= 1<<(8*r) - 1
 			}
 		}
-		p.setRow(j, row)
-		p.finish(j, row, scale)
+		p.setRow(at+j, row)
+		p.finish(at+j, row, scale)
 	}
-	return p
 }
 
 // PackInt8Rows packs w, n x k row-major, as it is, row i scaled by scale[i].
 func PackInt8Rows(w []int8, scale []float32, n, k int) *PackedInt8 {
-	if n < 0 || k <= 0 || len(w) < n*k || len(scale) < n {
-		panic(fmt.Sprintf("kernel: pack int8 %d x %d from %d values and %d scales", n, k, len(w), len(scale)))
-	}
-	p := newInt8(n, k)
+	p := NewPackedInt8(n, k)
+	p.SetInt8(0, w[:n*k], scale)
+	return p
+}
+
+// SetInt8 is SetRows for rows that are int8 already, with their scales.
+func (p *PackedInt8) SetInt8(at int, w []int8, scale []float32) {
+	rows, k := checkRows(at, len(w), p.n, p.k), p.k
 	row := make([]uint32, p.units())
-	for j := range n {
+	for j := range rows {
 		clear(row)
 		for i, v := range w[j*k : (j+1)*k] {
 			row[i/4] |= uint32(uint8(v)) << (8 * (i % 4))
 		}
-		p.setRow(j, row)
-		p.finish(j, row, scale[j])
+		p.setRow(at+j, row)
+		p.finish(at+j, row, scale[j])
 	}
-	return p
 }
 
-// maxInt8K is the longest row whose products of bytes cannot leave int32: 255*128*65,536 is under 2^31.
-const maxInt8K = 1 << 16
-
-func newInt8(n, k int) *PackedInt8 {
-	if k > maxInt8K {
-		panic(fmt.Sprintf("kernel: int8 rows of %d values, the most is %d", k, maxInt8K))
-	}
-	return &PackedInt8{packedLow: newLow(n, k, 4), scale: make([]float32, panels(n)), sum: make([]int32, panels(n))}
-}
+// MaxInt8K is the longest row whose products of bytes cannot leave int32: 255*128*65,536 is under 2^31.
+const MaxInt8K = 1 << 16
 
 func (p *PackedInt8) finish(j int, row []uint32, scale float32) {
 	p.scale[j] = scale
