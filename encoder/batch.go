@@ -108,10 +108,12 @@ func (m *Model) encodeWindow(ctx context.Context, out []Encoded, texts []string,
 		return err
 	}
 	groups := group(prep, m.workerCount())
+	// Fewer groups than workers: a single query, or a long document. Then each has several.
+	spare := m.workerCount() / max(min(m.workerCount(), len(groups)), 1)
 	var mu sync.Mutex
 	done := 0
 	return m.parallel(ctx, len(groups), func(w *work, i int) error {
-		if err := m.forward(ctx, w, s, out, prep, groups[i]); err != nil {
+		if err := m.forward(ctx, w, s, out, prep, groups[i], spare); err != nil {
 			return err
 		}
 		mu.Lock()
@@ -153,8 +155,8 @@ func group(prep []prepared, workers int) [][]int {
 	return groups
 }
 
-// forward encodes one group.
-func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, prep []prepared, group []int) error {
+// forward encodes one group on up to workers goroutines.
+func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, prep []prepared, group []int, workers int) error {
 	b := &w.batch
 	b.IDs, b.Lens, b.Attend, b.Languages = b.IDs[:0], b.Lens[:0], b.Attend[:0], b.Languages[:0]
 	masked, kept := false, 0
@@ -170,6 +172,7 @@ func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, pr
 		kept += len(p.keep)
 	}
 	batch := *b
+	batch.Workers = workers
 	if !masked {
 		batch.Attend = nil
 	}

@@ -74,9 +74,6 @@ func keysOf(attend []bool, n int, buf []float32) (keySet, []float32) {
 //
 // A token whose window or past holds no attended key gets zeros: it learns nothing from the others.
 func (s *scratch) attention(out, qkv []float32, b *Batch, a *heads, rel *relative) error {
-	if s.keys == nil {
-		s.keys, s.values = new(kernel.Packed), new(kernel.Packed)
-	}
 	ld, ldo := a.width(), a.q*a.dim
 	at := 0
 	for i, n := range b.Lens {
@@ -100,50 +97,55 @@ func (s *scratch) attention(out, qkv []float32, b *Batch, a *heads, rel *relativ
 
 // sequence is attention within one sequence of n tokens.
 func (s *scratch) sequence(out, qkv []float32, n int, keys keySet, a *heads, rel *relative) {
+	s.each(a.kv, func(g int) { a.group(g, out, qkv, n, keys, rel) })
+}
+
+// group is attention for one head of keys and values, and the query heads that share it.
+func (a *heads) group(g int, out, qkv []float32, n int, keys keySet, rel *relative) {
 	ld, ldo, d := a.width(), a.q*a.dim, a.dim
 	limited := a.causal || a.window > 0 && a.window < n
 	ep := kernel.Epilogue{Scale: a.scale}
-	for g := range a.kv {
-		k, v := qkv[(a.q+g)*d:], qkv[(a.q+a.kv+g)*d:]
-		if !limited {
-			s.keys.Repack(k, keys.n, d, ld)
-			s.values.RepackT(v, d, keys.n, ld)
+	s := headPool.Get().(*headScratch)
+	defer headPool.Put(s)
+	k, v := qkv[(a.q+g)*d:], qkv[(a.q+a.kv+g)*d:]
+	if !limited {
+		s.keys.Repack(k, keys.n, d, ld)
+		s.values.RepackT(v, d, keys.n, ld)
+	}
+	for r0 := 0; r0 < n; r0 += queryBlock {
+		r1 := min(r0+queryBlock, n)
+		lo, _ := a.reach(r0, keys.n)
+		_, hi := a.reach(r1-1, keys.n)
+		lo = min(lo, hi)
+		if limited && lo < hi {
+			s.keys.Repack(k[lo*ld:], hi-lo, d, ld)
+			s.values.RepackT(v[lo*ld:], d, hi-lo, ld)
 		}
-		for r0 := 0; r0 < n; r0 += queryBlock {
-			r1 := min(r0+queryBlock, n)
-			lo, _ := a.reach(r0, keys.n)
-			_, hi := a.reach(r1-1, keys.n)
-			lo = min(lo, hi)
-			if limited && lo < hi {
-				s.keys.Repack(k[lo*ld:], hi-lo, d, ld)
-				s.values.RepackT(v[lo*ld:], d, hi-lo, ld)
-			}
-			ldc := hi - lo
-			if a.sink {
-				ldc++ // room for the score 0 that stands for attending to nothing
-			}
-			for h := g * (a.q / a.kv); h < (g+1)*(a.q/a.kv); h++ {
-				dst := out[r0*ldo+h*d:]
-				if lo == hi {
-					for r := range r1 - r0 {
-						clear(dst[r*ldo : r*ldo+d])
-					}
-					continue
+		ldc := hi - lo
+		if a.sink {
+			ldc++ // room for the score 0 that stands for attending to nothing
+		}
+		for h := g * (a.q / a.kv); h < (g+1)*(a.q/a.kv); h++ {
+			dst := out[r0*ldo+h*d:]
+			if lo == hi {
+				for r := range r1 - r0 {
+					clear(dst[r*ldo : r*ldo+d])
 				}
-				s.scores = grow(s.scores, (r1-r0)*ldc)
-				if ep.Bias = nil; keys.bias != nil {
-					ep.Bias = keys.bias[lo:hi]
-				}
-				s.keys.Gemm(s.scores, ldc, qkv[r0*ld+h*d:], ld, r1-r0, &ep)
-				for r := r0; r < r1; r++ {
-					row := s.scores[(r-r0)*ldc : (r-r0+1)*ldc]
-					if rel != nil {
-						rel.add(row[:hi-lo], h, r, lo)
-					}
-					a.weigh(row, r, lo, hi, keys)
-				}
-				s.values.Gemm(dst, ldo, s.scores, ldc, r1-r0, nil)
+				continue
 			}
+			s.scores = grow(s.scores, (r1-r0)*ldc)
+			if ep.Bias = nil; keys.bias != nil {
+				ep.Bias = keys.bias[lo:hi]
+			}
+			s.keys.Gemm(s.scores, ldc, qkv[r0*ld+h*d:], ld, r1-r0, &ep)
+			for r := r0; r < r1; r++ {
+				row := s.scores[(r-r0)*ldc : (r-r0+1)*ldc]
+				if rel != nil {
+					rel.add(row[:hi-lo], h, r, lo)
+				}
+				a.weigh(row, r, lo, hi, keys)
+			}
+			s.values.Gemm(dst, ldo, s.scores, ldc, r1-r0, nil)
 		}
 	}
 }

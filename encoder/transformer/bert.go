@@ -65,7 +65,7 @@ func (m *bert) Forward(ctx context.Context, b *Batch, dst []float32) error {
 	m.look(0, x)
 
 	s := getScratch(b)
-	defer scratchPool.Put(s)
+	defer s.release()
 	s.qkv = grow(s.qkv, rows*3*h)
 	s.ctx = grow(s.ctx, rows*h)
 	s.ffn = grow(s.ffn, min(rows, rowBlock)*max(m.shape.FFN, m.adapters.width()))

@@ -73,7 +73,7 @@ func (m *prenorm) Forward(ctx context.Context, b *Batch, dst []float32) error {
 	}
 
 	s := getScratch(b)
-	defer scratchPool.Put(s)
+	defer s.release()
 	if m.biases != nil {
 		s.setBiases(m.biases, b.Lens)
 	}

@@ -32,6 +32,9 @@ type Batch struct {
 	// Languages holds for each sequence its language's position in Multilingual.Languages; nil means the
 	// model's default language everywhere. Models with one part for all languages do not look at it.
 	Languages []int
+	// Workers is the number of goroutines that Forward may use; 0 means one. More help only with few tokens or one
+	// long sequence, and where processors are idle: it is better to run several batches at a time.
+	Workers int
 	// Kept is set by Forward, to nil by models that give every token a row. Models that delete tokens on the way
 	// (MrT5) write a row for each token that is left, and Kept says which these are: numbers of tokens in IDs,
 	// ascending, at least one of every sequence.
