@@ -98,9 +98,7 @@ func (t Tensor) Float32s(dst []float32) []float32 {
 	le := binary.LittleEndian
 	switch t.DType {
 	case F32:
-		for i := range dst {
-			dst[i] = math.Float32frombits(le.Uint32(b[4*i:]))
-		}
+		kernel.LoadF32(dst, b)
 	case F16:
 		var half [1024]uint16
 		for at := 0; at < n; at += len(half) {

@@ -23,10 +23,7 @@ func (t *table) row(dst []float32, i int) {
 	dst = dst[:t.dim]
 	switch t.dtype {
 	case checkpoint.F32:
-		b := t.data[i*t.dim*4 : (i+1)*t.dim*4]
-		for j := range dst {
-			dst[j] = math.Float32frombits(le.Uint32(b[4*j:]))
-		}
+		kernel.LoadF32(dst, t.data[i*t.dim*4:(i+1)*t.dim*4])
 	case checkpoint.F16:
 		b := t.data[i*t.dim*2 : (i+1)*t.dim*2]
 		var h [64]uint16

@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 )
 
 // F16ToF32 converts IEEE 754 half-precision numbers. It panics when dst is shorter than src.
@@ -74,4 +76,22 @@ func f32To16(v float32) uint16 {
 	// Subnormal: adding 0.5 shifts the wanted bits, units of 2^-24, to the end of the mantissa and rounds them.
 	f := math.Float32frombits(b) + 0.5
 	return sign | uint16(math.Float32bits(f)-math.Float32bits(0.5))
+}
+
+// littleEndian tells whether float32 lie in memory as they do in files.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// LoadF32 reads little-endian float32 values from bytes: as many as dst holds, at the speed of a copy. It panics when src
+// is too short.
+func LoadF32(dst []float32, src []byte) {
+	if len(src) < 4*len(dst) {
+		panic(fmt.Sprintf("kernel: %d values from %d bytes", len(dst), len(src)))
+	}
+	if littleEndian {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), 4*len(dst)), src)
+		return
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
 }

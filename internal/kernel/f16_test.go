@@ -103,3 +103,13 @@ func TestF16Lengths(t *testing.T) {
 		}
 	})
 }
+
+func TestLoadF32(t *testing.T) {
+	b := []byte{9, 0, 0, 128, 63, 0, 0, 0, 192, 1, 0, 192, 127} // from an odd address
+	got := make([]float32, 3)
+	LoadF32(got, b[1:])
+	require.Equal(t, []float32{1, -2}, got[:2])
+	require.Equal(t, uint32(0x7fc00001), math.Float32bits(got[2]))
+	LoadF32(nil, nil)
+	require.Panics(t, func() { LoadF32(got, b[2:]) })
+}
