@@ -16,8 +16,8 @@
 // An architecture is one file: its tensor names, its weights and its Forward. Linear layers, norms, token
 // tables (float32, float16, bfloat16 or int8 with one scale per row), attention and scratch memory are shared.
 //
-// Caveats: Forward works on one goroutine and the caller spreads batches over cores; it is safe to call
-// concurrently. Token tables of large checkpoints stay in the mapped file, so the checkpoint must stay open
+// Caveats: Forward works on one goroutine, or on as many as Batch.Workers allows and processors are idle; it is better
+// to spread batches over cores. It is safe to call concurrently. Token tables of large checkpoints stay in the mapped file, so the checkpoint must stay open
 // as long as the Encoder is in use. The memory of one call is about 4*(4*Hidden + FFN) bytes per token and
 // is kept for the next call.
 package transformer
