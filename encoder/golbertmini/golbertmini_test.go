@@ -26,7 +26,7 @@ func TestModel(t *testing.T) {
 	require.Equal(t, 128, m.Dim())
 	info := m.Info()
 	require.Equal(t, encoder.Info{Name: Name, Architecture: "bert", Layout: "huggingface", Layers: 6, Hidden: 384, Heads: 12, Dim: 128,
-		Vocab: 30522, Parameters: info.Parameters, QueryTokens: queryTokens, DocTokens: documentTokens, Instructions: encoder.Float32.Instructions()}, info)
+		Vocab: 30522, Parameters: info.Parameters, QueryTokens: queryTokens, DocTokens: documentTokens, Similarity: "cosine", Instructions: encoder.Float32.Instructions()}, info)
 	require.EqualValues(t, 22_565_376+128*384, info.Parameters)
 	require.LessOrEqual(t, len(file), 25_000_000)
 }
