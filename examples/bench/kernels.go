@@ -23,6 +23,7 @@ type aKernel struct {
 	bytes bool
 	docs  int  // documents per call, when that says something
 	bf16  bool // measured against the bfloat16 products, where there are any
+	int8  bool // against those of int8
 	call  func()
 }
 
@@ -37,7 +38,7 @@ func runKernels(ctx context.Context, b *bench) error {
 	for i, set := range sets {
 		var err error
 		kernel.WithISA(set, func() {
-			peak, peakBF16 := kernel.MeasurePeak(span), kernel.MeasurePeakBF16(span)
+			peak, peakBF16, peakInt8 := kernel.MeasurePeak(span), kernel.MeasurePeakBF16(span), kernel.MeasurePeakInt8(span)
 			for j, k := range table {
 				if err = ctx.Err(); err != nil {
 					return
@@ -50,6 +51,9 @@ func runKernels(ctx context.Context, b *bench) error {
 				peak := peak
 				if k.bf16 && peakBF16 > 0 {
 					peak = peakBF16
+				}
+				if k.int8 && peakInt8 > 0 {
+					peak = peakInt8
 				}
 				if k.bytes {
 					r = r.add("gbytes_per_s", round(k.work/best/1e9, 2), "gbytes_per_s_median", round(k.work/median/1e9, 2))
@@ -142,6 +146,23 @@ func (b *bench) kernels() []aKernel {
 	out = append(out,
 		aKernel{name: "gemm_f32", work: 2 * points * cents * float64(dim), call: func() { packed.Gemm(c, cents, x, dim, points, nil) }},
 		aKernel{name: "argmax_f32", work: 2 * points * cents * float64(dim), call: func() { packed.ArgMax(idx, score, x, dim, points) }},
+	)
+
+	// A layer of 384 inputs and 1,536 outputs over 48 tokens, in the precisions of the encoder.
+	const tokens, in, outs = 48, 384, 1536
+	w, act, y := units(r, outs, in), units(r, tokens, in), make([]float32, tokens*outs)
+	f32, bf16, i8 := kernel.Pack(w, outs, in), kernel.PackBF16(w, outs, in), kernel.QuantizeInt8(w, outs, in)
+	var rows16, rows8 kernel.Rows
+	out = append(out,
+		aKernel{name: "linear_f32", work: 2 * tokens * in * outs, call: func() { f32.Gemm(y, outs, act, in, tokens, nil) }},
+		aKernel{name: "linear_bf16", work: 2 * tokens * in * outs, bf16: true, call: func() {
+			rows16.BF16(act, in, tokens, in)
+			bf16.Gemm(y, outs, &rows16, nil)
+		}},
+		aKernel{name: "linear_int8", work: 2 * tokens * in * outs, int8: true, call: func() {
+			rows8.Int8(act, in, tokens, in)
+			i8.Gemm(y, outs, &rows8, nil)
+		}},
 	)
 
 	// The compressed domain.

@@ -4,10 +4,11 @@
 //	go run ./examples/bench -case search -data DIR -threads 1 -bits 4 -json -peers peers.jsonl -svg curve.svg
 //	go run ./examples/bench -case build|batch|open -data DIR -bits 2 -json
 //	go run ./examples/bench -case scale -sizes 10000,100000,1000000
+//	go run ./examples/bench -case encode -model DIR -data DIR -precision int8 -threads 1 -json
 //
 // DIR holds token vectors: d<dim>/docs.f16.npy (tokens, dim), doclens.i32.npy (documents), d<dim>/queries.f16.npy
 // (queries, rows, dim) and, if there, qrels.tsv (query, document, relevance) and d<dim>/truth_ids.i32.npy (queries,
-// n), the exact order. Without -data a small synthetic workload is made, so that everything runs anywhere in a
+// n), the exact order; for encode, docs.jsonl and queries.jsonl. Without -data a small synthetic workload is made, so that everything runs anywhere in a
 // minute. With -index the index is kept (and used again when it is there); the cases open and search then measure a
 // process that has done nothing else.
 package main
@@ -31,6 +32,8 @@ import (
 // bench is one run: the flags and where output goes.
 type bench struct {
 	data    string
+	model   string
+	prec    string
 	dim     int
 	threads int
 	bits    int
@@ -49,6 +52,7 @@ type bench struct {
 
 // cases are the comparisons by name. A file that adds one registers it here.
 var cases = map[string]func(context.Context, *bench) error{
+	"encode":  runEncode,
 	"kernels": runKernels,
 	"build":   runBuild,
 	"search":  runSearch,
@@ -78,6 +82,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	b := &bench{out: &printer{w: stdout}, log: stderr}
 	name := fl.String("case", "", names)
 	fl.StringVar(&b.data, "data", "", "`folder` of token vectors; none: a small synthetic workload")
+	fl.StringVar(&b.model, "model", "", "checkpoint `path`, for encode; none: the embedded model")
+	fl.StringVar(&b.prec, "precision", "all", "of encode: float32, bfloat16, int8 or all")
 	fl.IntVar(&b.dim, "dim", 128, "dimension: the sub-folder d<dim> of -data")
 	fl.IntVar(&b.threads, "threads", 1, "threads to use")
 	fl.IntVar(&b.bits, "bits", 4, "bits per dimension: 1, 2, 4, 8 or 16")
