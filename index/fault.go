@@ -20,8 +20,11 @@ func Guard(f func() error) error { return asFault(mmapfile.Guard(f)) }
 
 // asFault makes this package's error of a fault, be it one that came from another goroutine.
 func asFault(err error) error {
-	var fe *mmapfile.FaultError
-	if err == nil || errors.Is(err, ErrFault) || !errors.As(err, &fe) {
+	if err == nil || errors.Is(err, ErrFault) {
+		return err
+	}
+	var fe *mmapfile.FaultError // on the heap, so not before there is an error
+	if !errors.As(err, &fe) {
 		return err
 	}
 	return &CorruptError{File: filepath.Base(fe.File), Offset: fe.Offset, Err: errors.Join(ErrFault, fe)}

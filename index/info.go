@@ -1,5 +1,7 @@
 package index
 
+import "slices"
+
 // Info describes an index for people: what is in it and what it costs.
 type Info struct {
 	Generation    uint64            `json:"generation"`
@@ -13,6 +15,7 @@ type Info struct {
 	Segments      []SegmentInfo     `json:"segments"`
 	Codebooks     []CodebookInfo    `json:"codebooks"`
 	Knobs         Knobs             `json:"knobs"`
+	Tunings       []Tuning          `json:"tunings,omitempty"` // of searches, by ascending K
 	Attributes    map[string]string `json:"attributes,omitempty"`
 }
 
@@ -85,6 +88,7 @@ func (st *state) info() Info {
 			Centroids: m.Centroids, FixedCodebook: m.FixedCodebook, Seed: m.Seed, Normalize: m.Normalize,
 			MaxDocTokens: m.MaxDocTokens, AllowEmpty: m.AllowEmpty, SegmentTokens: m.SegmentTokens,
 		},
+		Tunings:    slices.Clone(m.Tunings),
 		Attributes: cloneAttributes(m.Attributes),
 	}
 	var stored uint64

@@ -44,6 +44,10 @@ func (in Info) WriteTo(w io.Writer) (int64, error) {
 	row("tokens per segment, about", k.SegmentTokens)
 	row("empty documents", map[bool]string{false: "refused", true: "allowed"}[k.AllowEmpty])
 	row("seed", k.Seed)
+	for _, t := range in.Tunings {
+		row(fmt.Sprintf("searches for %d hits", t.K), fmt.Sprintf("NProbe %d, NDocs %d: recall %.3f of %d queries, %.3f wanted, %d documents then",
+			t.NProbe, t.NDocs, t.Recall, t.Queries, t.Wanted, t.Docs))
+	}
 	for _, k := range slices.Sorted(maps.Keys(in.Attributes)) {
 		row(clip(k), clip(in.Attributes[k]))
 	}

@@ -42,6 +42,7 @@ type manifest struct {
 	Tokens        uint64            `json:"tokens"` // live
 	Codebooks     []manCodebook     `json:"codebooks"`
 	Segments      []manSegment      `json:"segments"`
+	Tunings       []Tuning          `json:"tunings,omitempty"` // by ascending K
 }
 
 // manCodebook names a codebook file. The last in the list codes what is added next.
@@ -200,6 +201,9 @@ func (m *manifest) validate() error {
 	if _, err := o.complete(); err != nil {
 		return err
 	}
+	if err := checkTunings(m.Tunings); err != nil {
+		return err
+	}
 	if m.Generation == 0 || m.Attributes == nil || m.Codebooks == nil || m.Segments == nil {
 		return errors.New("incomplete")
 	}
@@ -275,6 +279,7 @@ func (m *manifest) next() *manifest {
 	c.Attributes = cloneAttributes(m.Attributes)
 	c.Codebooks = append([]manCodebook{}, m.Codebooks...)
 	c.Segments = append([]manSegment{}, m.Segments...)
+	c.Tunings = append([]Tuning(nil), m.Tunings...)
 	return &c
 }
 

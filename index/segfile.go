@@ -368,6 +368,26 @@ func bitsAt(b []byte, bit uint64, width uint) uint64 {
 	return binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7) & (1<<width - 1)
 }
 
+// unpack reads values of width <= 32 bits, one after the other from a bit offset on: as many per load of eight bytes as
+// lie in it whole.
+func unpack(dst []uint32, b []byte, bit uint64, width uint) {
+	if width == 0 {
+		clear(dst)
+		return
+	}
+	per, mask := int(57/width), uint64(1)<<width-1
+	for len(dst) > 0 {
+		v := binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7)
+		part := dst[:min(per, len(dst))]
+		for i := range part {
+			part[i] = uint32(v & mask)
+			v >>= width
+		}
+		dst = dst[len(part):]
+		bit += uint64(per) * uint64(width)
+	}
+}
+
 // distinct appends the record's centroids.
 func (f *segFile) distinct(dst []uint32, r *codeRecord) ([]uint32, error) {
 	if r.n == 0 {
@@ -376,11 +396,13 @@ func (f *segFile) distinct(dst []uint32, r *codeRecord) ([]uint32, error) {
 	cw := codeWidth(f.toc.k)
 	c := bitsAt(r.bits, 0, cw)
 	pos := uint64(cw)
-	dst = append(dst, uint32(c))
-	for i := uint32(1); i < r.n; i++ {
-		c += bitsAt(r.bits, pos, r.gap) + 1
-		pos += uint64(r.gap)
-		dst = append(dst, uint32(c))
+	from := len(dst)
+	dst = slices.Grow(append(dst, uint32(c)), int(r.n)-1)[:from+int(r.n)]
+	gaps := dst[from+1:]
+	unpack(gaps, r.bits, pos, r.gap)
+	for i, g := range gaps {
+		c += uint64(g) + 1
+		gaps[i] = uint32(c)
 	}
 	// They ascend, so the last is the largest.
 	if c >= uint64(f.toc.k) {

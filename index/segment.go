@@ -84,11 +84,10 @@ func (s *Segment) Codes(dst []uint32, ord uint32) (_ []uint32, err error) {
 		return dst, nil
 	}
 	pos := uint64(codeWidth(s.f.toc.k)) + uint64(n-1)*uint64(r.gap)
-	for i := range dst {
-		at := bitsAt(r.bits, pos, r.place)
-		pos += uint64(r.place)
-		if at >= uint64(len(d)) {
-			return nil, s.f.corrupt(secCodes, r.at, fmt.Sprintf("token %d: a place below %d", i, n), at)
+	unpack(dst, r.bits, pos, r.place)
+	for i, at := range dst {
+		if uint64(at) >= uint64(len(d)) {
+			return nil, s.f.corrupt(secCodes, r.at, fmt.Sprintf("token %d: a place below %d", i, n), uint64(at))
 		}
 		dst[i] = d[at]
 	}

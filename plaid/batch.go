@@ -22,11 +22,10 @@ const (
 // goroutines, and groups of them share stage 1. The error returned is one that concerns the whole call:
 // ErrInvalidK, ErrInvalidOptions, the filter's error, the context's; then there are no results.
 func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) (res []Result, err error) {
-	release, err := s.hold()
-	if err != nil {
+	if err := s.hold(); err != nil {
 		return nil, err
 	}
-	defer release()
+	defer s.drop()
 	err = index.Guard(func() (err error) {
 		res, err = s.searchBatch(ctx, qs, k, o)
 		return err
@@ -35,8 +34,8 @@ func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o
 }
 
 func (s *Searcher) searchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) ([]Result, error) {
-	pl, err := s.plan(ctx, k, o)
-	if err != nil {
+	pl := new(plan)
+	if err := s.plan(ctx, k, o, pl); err != nil {
 		return nil, err
 	}
 	out := make([]Result, len(qs))

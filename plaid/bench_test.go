@@ -221,7 +221,7 @@ func TestDefaultRecall(t *testing.T) {
 	for _, tc := range []struct {
 		docs, centroids int
 		mode            string
-	}{{1500, 512, "flood"}, {6000, 2048, "flood"}, {floodDocs + 2000, 4096, "plaid"}} {
+	}{{1500, 512, "scan"}, {6000, 2048, "plaid"}, {35000, 4096, "plaid"}} {
 		if testing.Short() && tc.docs > 2000 {
 			continue
 		}

@@ -3,34 +3,28 @@ package plaid
 import (
 	"context"
 	"math"
+	"math/bits"
 	"time"
 
 	"github.com/golbert/golbert/internal/kernel"
 )
 
-// Stage 1. The product of all centroids with the query tokens is made block by block; each block is used
-// while it lies in cache: for probing, for the bytes of stage 3, and (kept in float32) for the scores of stage 4.
-// For that the bytes' scale must be known beforehand: byte 0 stands for the token's mean score over a sample of the centroids (a document
-// whose best centroid is worse than the average one is far from the top, and being credited the average
-// does not bring it there), byte 255 for the largest score that the token's and the centroids' lengths
-// allow, and the step is the widest such range among the tokens, so that byte sums are sums of scores.
+// Stage 1. The product of all centroids with the query tokens is made block by block, and kept in float32 for the
+// scores of stage 4. While a block lies in cache each token's best centroids are collected.
 
 const (
-	// scaleSample is how many centroids the mean score is estimated from.
-	scaleSample = 256
+	// meanSample is how many centroids the mean score is estimated from.
+	meanSample = 256
 	// blockValues is about how many scores a block has: 32 KB of float32.
 	blockValues = 8192
-	// floatOne is 2^23: adding it to a float32 under 2^23 leaves the rounded integer in the low bits.
-	floatOne     = 1 << 23
-	floatOneBits = 0x4B000000
 )
 
 // stateGroup is a batch of queries whose stage 1 is one product: every block of centroids is multiplied
 // with all of them while it is in cache. Each query's arithmetic is the same as alone.
 type stateGroup []*state
 
-// scoreCentroids runs stage 1 for the group: per codebook the byte tables, and the nprobe best centroids of
-// every query token.
+// scoreCentroids runs stage 1 for the group: per codebook the scores of all centroids, the nprobe best ones of
+// every query token, and the rows of bytes that stage 3 needs of them.
 func (g stateGroup) scoreCentroids(ctx context.Context, workers, nprobe int) error {
 	if len(g) == 0 {
 		return nil
@@ -41,17 +35,17 @@ func (g stateGroup) scoreCentroids(ctx context.Context, workers, nprobe int) err
 		lanes := 16
 		for _, st := range g {
 			st.cur = cur
-			st.prepareSpace(min(nprobe, k))
+			st.prepareSpace(ranks(nprobe, k))
 			lanes = max(lanes, st.lanes)
 		}
-		t := centroidStage{group: g, rows: blockRows(lanes)}
+		t := &g[0].stage1
+		*t = centroidStage{group: g, rows: blockRows(lanes)}
 		n := (k + t.rows - 1) / t.rows
-		if err := parallel(ctx, workers, n, &t); err != nil {
+		if err := parallel(ctx, workers, n, t); err != nil {
 			return err
 		}
 		for _, st := range g {
 			st.collectProbes(min(nprobe, k))
-			st.prune()
 			st.stats.Centroids += k
 		}
 	}
@@ -79,104 +73,83 @@ func (t *centroidStage) run(w, task int) error {
 	return nil
 }
 
-// prepareSpace packs the query for the current space and fixes the scale of its bytes.
-func (st *state) prepareSpace(nprobe int) {
+// ranks is how many of a token's best centroids are collected for nprobe probes; see collectProbes.
+func ranks(nprobe, k int) int { return min(max(nprobe, minRanks), k) }
+
+// prepareSpace packs the query for the current space.
+func (st *state) prepareSpace(ranks int) {
 	sp, cb := &st.spaces[st.cur], st.s.spaces[st.cur].cb
 	dim, k, lanes := cb.Dim(), cb.K(), st.lanes
 	sp.gemm.Repack(sp.rot, st.rows, dim, dim)
-	sp.table = grow(sp.table, k*lanes)
-	sp.floor = grow(sp.floor, lanes)
-	sp.bias = grow(sp.bias, lanes)
-
-	// Mean score per token over an even sample of the centroids.
-	if sp.compressed {
-		sp.base = grow(sp.base, k*lanes)
-	}
-	clear(sp.floor)
-	n := min(k, scaleSample)
-	w := &st.workers[0]
-	w.block = grow(w.block, lanes)
-	cents := cb.Centroids()
-	longest := float32(0)
-	for i := range n {
-		c := int(int64(i) * int64(k) / int64(n))
-		row := cents[c*dim : (c+1)*dim]
-		longest = max(longest, norm(row))
-		sp.gemm.Gemm(w.block, lanes, row, dim, 1, nil)
-		for j, v := range w.block[:st.rows] {
-			sp.floor[j] += v
-		}
-	}
-	width := float32(0)
-	sp.zero = 0
-	for i := range st.rows {
-		sp.floor[i] /= float32(n)
-		sp.zero += sp.floor[i]
-		width = max(width, st.norms[i]*longest-sp.floor[i])
-	}
-	sp.step = width / 255
-	sp.inv = 0
-	if width > 0 {
-		sp.inv = 255 / width
-	}
-	for i := range sp.bias {
-		sp.bias[i] = floatOne - sp.floor[i]*sp.inv
-	}
-
+	sp.base = grow(sp.base, k*lanes)
 	for i := range st.workers {
 		w := &st.workers[i]
 		w.limit = grow(w.limit, lanes)
 		for len(w.sel) < st.rows {
 			w.sel = append(w.sel, selector{})
 		}
+		for j := range w.limit {
+			w.limit[j] = float32(math.Inf(1)) // lanes beyond the query
+		}
 		for j := range st.rows {
-			w.sel[j].reset(nprobe)
+			w.sel[j].reset(ranks)
 			w.limit[j] = float32(math.Inf(-1))
 		}
 	}
 }
 
-// centroidBlock scores centroids from at on, fills their rows of the tables and offers them for probing.
+// centroidBlock scores centroids from at on and offers them for probing.
 func (st *state) centroidBlock(worker, at, rows int) {
-	sp, cb, w := &st.spaces[st.cur], st.s.spaces[st.cur].cb, &st.workers[worker]
-	dim, lanes, n := cb.Dim(), st.lanes, st.rows
+	sp, space, w := &st.spaces[st.cur], &st.s.spaces[st.cur], &st.workers[worker]
+	cb, lanes := space.cb, st.lanes
+	dim := cb.Dim()
 	rows = min(rows, cb.K()-at)
-	var block []float32
-	if sp.compressed {
-		block = sp.base[at*lanes : (at+rows)*lanes]
-	} else {
-		w.block = grow(w.block, rows*lanes)
-		block = w.block
-	}
+	block := sp.base[at*lanes : (at+rows)*lanes]
+	// Lanes beyond the query stay as they are, whatever that is: nobody looks at them.
 	sp.gemm.Gemm(block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
-	limit, bias, inv := w.limit[:n], sp.bias[:n], sp.inv
-	scales := cb.Scales()
-	for r := range rows {
-		row := block[r*lanes:][:n]
-		out := sp.table[(at+r)*lanes:][:lanes]
-		for i, v := range row {
-			// The byte: rounded (v-floor)*inv in 0..255, without a branch.
-			b := int32(math.Float32bits(v*inv+bias[i])) - floatOneBits
-			out[i] = uint8(min(max(b, 0), 255))
-			if v >= limit[i] {
-				limit[i] = w.sel[i].push(probe{score: v, centroid: uint32(at + r)})
-			}
+	if st.pl.mode == modeScan {
+		space.divide(block, lanes, at, rows)
+		return
+	}
+	perRow := lanes / 16
+	w.hits = grow(w.hits, rows*perRow)
+	kernel.ScanRows(w.hits, block, lanes, w.limit, space.inverse[at:at+rows])
+	for i, h := range w.hits {
+		if h == 0 {
+			continue
 		}
-		clear(out[n:])
-		if scales != nil && sp.compressed {
-			f := 1 / scales[at+r]
-			for i := range row {
-				row[i] *= f
+		r, lane := i/perRow, i%perRow*16
+		c := uint32(at + r)
+		for ; h != 0; h &= h - 1 {
+			j := lane + bits.TrailingZeros16(h)
+			// The score is made of what is stored, so that it is the same for everyone who asks. The limit leaves
+			// room for its rounding.
+			if l := w.sel[j].push(probeOf(block[r*lanes+j]*space.scale(c), c)); l > w.limit[j] {
+				w.limit[j] = l - 1e-6*float32(math.Abs(float64(l)))
 			}
 		}
 	}
 }
 
-// collectProbes merges the workers' best centroids per lane.
+// collectProbes merges the workers' best centroids per lane, unites the nprobe best of every lane, and makes their
+// rows of bytes.
+//
+// A byte says how far a score lies above what the token is credited in a document of which no posting list of its own
+// was read. All lists of the token's nprobe best centroids were, so that is at most the score of the last one; the
+// credit lies as far below it as it lies below the best, because most such documents have nothing near. A byte of 0 is
+// no more than the credit, the best score of the token that stands out most is 255, and a step is the same for all
+// tokens, so that sums of bytes over tokens compare.
 func (st *state) collectProbes(nprobe int) {
-	sp := &st.spaces[st.cur]
-	sp.tops = sp.tops[:0]
-	sp.topAt = append(sp.topAt[:0], 0)
+	sp, space := &st.spaces[st.cur], &st.s.spaces[st.cur]
+	k, lanes := space.cb.K(), st.lanes
+	st.bits = grow(st.bits, words(k))
+	clear(st.bits)
+	sp.credit = grow(sp.credit, lanes)
+	var need []float32
+	if st.pl.threshold > 0 {
+		need = st.means(sp, space)
+	}
+	width := float32(0)
 	for i := range st.rows {
 		first := &st.workers[0].sel[i]
 		for j := 1; j < len(st.workers); j++ {
@@ -184,53 +157,95 @@ func (st *state) collectProbes(nprobe int) {
 				first.push(p)
 			}
 		}
-		sp.tops = append(sp.tops, first.best()...)
-		sp.topAt = append(sp.topAt, len(sp.tops))
-	}
-}
-
-// prune marks the centroids that take part in stage 3: those that for some token reach the threshold's
-// fraction of the best centroid's byte.
-func (st *state) prune() {
-	sp := &st.spaces[st.cur]
-	sp.keep = sp.keep[:0]
-	if st.pl.threshold <= 0 {
-		return
-	}
-	need := make([]uint8, st.lanes)
-	for i := range st.rows {
-		need[i] = 255
-		best := float32(math.Inf(-1))
-		for _, p := range sp.tops[sp.topAt[i]:sp.topAt[i+1]] {
-			best = max(best, p.score)
+		tops := first.best()
+		worst, best := float32(math.Inf(1)), float32(math.Inf(-1))
+		for _, p := range tops {
+			worst, best = min(worst, p.score()), max(best, p.score())
 		}
-		if top := float64((best - sp.floor[i]) * sp.inv * st.pl.threshold); top < 255 {
-			need[i] = uint8(max(math.Round(top), 1))
+		sp.credit[i] = worst - creditGap*(best-worst)
+		width = max(width, best-sp.credit[i])
+		if len(tops) > nprobe {
+			nthLargest(tops, nprobe)
+			tops = tops[:nprobe]
 		}
-	}
-	k := st.s.spaces[st.cur].cb.K()
-	sp.keep = grow(sp.keep, words(k))
-	clear(sp.keep)
-	for c := range k {
-		row := sp.table[c*st.lanes:][:st.rows]
-		for i, b := range row {
-			if b >= need[i] {
-				sp.keep[c/64] |= 1 << (c % 64)
-				break
+		floor := float32(math.Inf(-1))
+		if need != nil {
+			floor = need[i] + st.pl.threshold*(best-need[i])
+		}
+		for _, p := range tops {
+			if c := p.centroid(); p.score() >= floor {
+				st.bits[c/64] |= 1 << (c % 64)
 			}
 		}
 	}
+	sp.probed = sp.probed[:0]
+	for j, w := range st.bits {
+		for ; w != 0; w &= w - 1 {
+			sp.probed = append(sp.probed, uint32(j*64+bits.TrailingZeros64(w)))
+		}
+	}
+	inv := float32(0)
+	if width > 0 {
+		inv = 254 / width
+	}
+	sp.table = grow(sp.table, len(sp.probed)*lanes)
+	for i, c := range sp.probed {
+		row, out := sp.base[int(c)*lanes:][:st.rows], sp.table[i*lanes:][:lanes]
+		scale := space.scale(c)
+		for j, v := range row {
+			out[j] = 0
+			// Not below the credit: one step at least, so that a document that was found has a sum above 0.
+			if d := v*scale - sp.credit[j]; d >= 0 {
+				out[j] = uint8(min(d*inv+1.5, 255))
+			}
+		}
+		clear(out[st.rows:])
+	}
 }
 
-// probe is a centroid with its score for one token.
-type probe struct {
-	score    float32
-	centroid uint32
+// means gives each token's mean score over an even sample of the centroids.
+func (st *state) means(sp *spaceState, space *space) []float32 {
+	k := space.cb.K()
+	n := min(k, meanSample)
+	st.mean = grow(st.mean, st.rows)
+	clear(st.mean)
+	for i := range n {
+		c := int(int64(i) * int64(k) / int64(n))
+		scale := space.scale(uint32(c))
+		for j, v := range sp.base[c*st.lanes:][:st.rows] {
+			st.mean[j] += v * scale
+		}
+	}
+	for j := range st.mean {
+		st.mean[j] /= float32(n)
+	}
+	return st.mean
 }
 
-// before is the order of probes: score descending, number ascending.
-func (a probe) before(b probe) bool {
-	return a.score > b.score || (a.score == b.score && a.centroid < b.centroid)
+// probe is a centroid with its score for one token, as a number whose order is theirs: score, and of equal ones the
+// lower centroid is the larger probe.
+type probe uint64
+
+func probeOf(score float32, centroid uint32) probe {
+	u := math.Float32bits(score)
+	if u>>31 != 0 {
+		u = ^u
+	} else {
+		u |= 1 << 31
+	}
+	return probe(u)<<32 | probe(^centroid)
+}
+
+func (p probe) centroid() uint32 { return ^uint32(p) }
+
+func (p probe) score() float32 {
+	u := uint32(p >> 32)
+	if u>>31 != 0 {
+		u &^= 1 << 31
+	} else {
+		u = ^u
+	}
+	return math.Float32frombits(u)
 }
 
 // selector keeps the n best of a stream of probes: it collects up to twice as many and then selects, which
@@ -257,9 +272,8 @@ func (s *selector) push(p probe) float32 {
 // trim reduces buf to the n best.
 func (s *selector) trim() {
 	if len(s.buf) > s.n {
-		selectBest(s.buf, s.n, probe.before)
+		s.limit = nthLargest(s.buf, s.n).score()
 		s.buf = s.buf[:s.n]
-		s.limit = s.buf[s.n-1].score
 	}
 }
 

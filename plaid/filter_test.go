@@ -85,23 +85,23 @@ func TestEmptyFilterIsEmpty(t *testing.T) {
 func TestKnobs(t *testing.T) {
 	s := &Searcher{live: 1000000, spaces: []space{{coarseness: 1}}}
 	o := &Options{NProbe: 3, NDocs: 5}
-	require.Equal(t, 3, s.resolve(10, o, []int{1000000}).nprobe)
-	require.Equal(t, 30, s.resolve(10, o, []int{100000}).nprobe, "grows with the filter's selectivity")
-	require.Equal(t, 3*maxSelectivity, s.resolve(10, o, []int{50}).nprobe)
-	require.Equal(t, []int{10}, s.resolve(10, o, []int{1000000}).shortlist, "never under k")
-	require.Equal(t, modeProbe, s.resolve(10, o, []int{1000}).mode, "knobs are honoured")
+	require.Equal(t, 3, s.resolve(10, o, []int{1000000}, nil).nprobe)
+	require.Equal(t, 30, s.resolve(10, o, []int{100000}, nil).nprobe, "grows with the filter's selectivity")
+	require.Equal(t, 3*maxSelectivity, s.resolve(10, o, []int{50}, nil).nprobe)
+	require.Equal(t, []int{10}, s.resolve(10, o, []int{1000000}, nil).shortlist, "never under k")
+	require.Equal(t, modeProbe, s.resolve(10, o, []int{1000}, nil).mode, "knobs are honoured")
 
-	small := s.resolve(10, nil, []int{1500})
-	require.Equal(t, modeFlood, small.mode)
+	small := s.resolve(10, nil, []int{1500}, nil)
+	require.Equal(t, modeScan, small.mode)
 	require.Equal(t, []int{1500}, small.shortlist, "of a small subset every document is scored")
-	require.Equal(t, modeExhaustive, s.resolve(10, nil, []int{30}).mode)
-	require.Equal(t, modeFlood, s.resolve(10, nil, []int{20000}).mode)
-	require.Equal(t, modeProbe, s.resolve(10, nil, []int{1000000}).mode)
-	require.Equal(t, modeExhaustive, s.resolve(600000, o, []int{1000000}).mode)
-	require.Equal(t, modeExhaustive, s.resolve(1<<62, nil, []int{1 << 40}).mode)
+	require.Equal(t, modeExhaustive, s.resolve(10, nil, []int{25}, nil).mode)
+	require.Equal(t, modeScan, s.resolve(10, nil, []int{2000}, nil).mode)
+	require.Equal(t, modeProbe, s.resolve(10, nil, []int{1000000}, nil).mode)
+	require.Equal(t, modeExhaustive, s.resolve(600000, o, []int{1000000}, nil).mode)
+	require.Equal(t, modeExhaustive, s.resolve(1<<62, nil, []int{1 << 40}, nil).mode)
 
 	s.spaces = []space{{coarseness: 1}, {coarseness: 2}}
-	two := s.resolve(10, nil, []int{500000, 500000}).shortlist
+	two := s.resolve(10, nil, []int{500000, 500000}, nil).shortlist
 	require.InDelta(t, 2*two[0], two[1], 2, "a coarse codebook gets a longer shortlist")
 	require.EqualValues(t, 1, coarseness(1<<20, 1<<14))
 	require.EqualValues(t, 2, coarseness(1<<20, 1<<12))

@@ -30,33 +30,65 @@ func parallel(ctx context.Context, workers, n int, s stage) error {
 		}
 		return nil
 	}
-	var (
-		next  atomic.Int64
-		wg    sync.WaitGroup
-		once  sync.Once
-		first error
-	)
-	for w := range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				err := ctx.Err()
-				if err == nil {
-					err = guarded(s, w, i)
-				}
-				if err != nil {
-					once.Do(func() { first = err })
-					next.Store(int64(n))
-					return
-				}
-			}
+	t, _ := teams.Get().(*team)
+	if t == nil {
+		t = new(team)
+	}
+	for w := len(t.work); w < workers; w++ {
+		t.work = append(t.work, func() {
+			defer t.wg.Done()
+			t.run(w)
 		})
 	}
-	wg.Wait()
-	return first
+	t.ctx, t.stage, t.n, t.first = ctx, s, int64(n), nil
+	t.next.Store(0)
+	t.wg.Add(workers - 1)
+	for _, f := range t.work[1:workers] {
+		go f()
+	}
+	t.run(0)
+	t.wg.Wait()
+	err := t.first
+	t.ctx, t.stage, t.first = nil, nil, nil
+	teams.Put(t)
+	return err
+}
+
+// team is a stage under way on several goroutines, one of which is the caller's. Teams are pooled with the functions of
+// their goroutines, so that starting one allocates nothing.
+type team struct {
+	ctx   context.Context
+	stage stage
+	n     int64
+	next  atomic.Int64
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	first error
+	work  []func()
+}
+
+var teams sync.Pool
+
+func (t *team) run(worker int) {
+	for {
+		i := t.next.Add(1) - 1
+		if i >= t.n {
+			return
+		}
+		err := t.ctx.Err()
+		if err == nil {
+			err = guarded(t.stage, worker, int(i))
+		}
+		if err != nil {
+			t.mu.Lock()
+			if t.first == nil {
+				t.first = err
+			}
+			t.mu.Unlock()
+			t.next.Store(t.n)
+			return
+		}
+	}
 }
 
 // guarded runs a task, and makes an error of a fault in mapped memory. The search that it belongs to names the

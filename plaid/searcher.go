@@ -19,8 +19,9 @@ type Searcher struct {
 	spaces []space
 	dim    int
 	live   int
-	masks  []mask    // per unit: the live documents
-	pool   sync.Pool // of *state
+	tuned  []index.Tuning // by ascending K
+	masks  []mask         // per unit: the live documents
+	pool   sync.Pool      // of *state
 }
 
 // NewSearcher returns a Searcher over s. It reads the segments' deletions and nothing else, so it is
@@ -32,19 +33,22 @@ func NewSearcher(s *index.Snapshot) *Searcher {
 		units[i] = unit{seg: seg, pub: seg}
 	}
 	sr := newSearcher(units, s.Dim())
-	sr.snap = s
+	sr.snap, sr.tuned = s, s.Tunings()
 	return sr
 }
 
-// hold keeps the snapshot's files mapped for the length of a call.
-func (s *Searcher) hold() (release func(), err error) {
+// hold keeps the snapshot's files mapped for the length of a call, until drop.
+func (s *Searcher) hold() error {
 	if s.snap == nil {
-		return func() {}, nil
+		return nil
 	}
-	if err := s.snap.Retain(); err != nil {
-		return nil, err
+	return s.snap.Retain()
+}
+
+func (s *Searcher) drop() {
+	if s.snap != nil {
+		s.snap.Release()
 	}
-	return s.snap.Release, nil
 }
 
 func newSearcher(units []unit, dim int) *Searcher {
@@ -84,11 +88,10 @@ func newSearcher(units []unit, dim int) *Searcher {
 // maxsim.ErrNotFinite, index.ErrClosed when the snapshot is closed, the context's error, and whatever
 // reading the index or the filter gives. A search that has begun finishes even if the snapshot is closed meanwhile.
 func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) (hits []Hit, err error) {
-	release, err := s.hold()
-	if err != nil {
+	if err := s.hold(); err != nil {
 		return nil, err
 	}
-	defer release()
+	defer s.drop()
 	err = index.Guard(func() (err error) {
 		hits, err = s.search(ctx, q, k, o)
 		return err
@@ -97,16 +100,15 @@ func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Option
 }
 
 func (s *Searcher) search(ctx context.Context, q maxsim.Matrix, k int, o *Options) ([]Hit, error) {
-	pl, err := s.plan(ctx, k, o)
-	if err != nil {
+	st := s.state()
+	defer s.release(st)
+	if err := s.plan(ctx, k, o, &st.own); err != nil {
 		return nil, err
 	}
 	if err := s.checkQuery(q); err != nil {
 		return nil, err
 	}
-	st := s.state()
-	defer s.release(st)
-	hits, err := st.search(ctx, q, pl)
+	hits, err := st.search(ctx, q, &st.own)
 	if err != nil {
 		return nil, err
 	}
@@ -119,32 +121,33 @@ func (s *Searcher) search(ctx context.Context, q maxsim.Matrix, k int, o *Option
 // plan is what the queries of one call have in common.
 type plan struct {
 	knobs
-	masks   []mask // per unit
-	allowed int
+	masks    []mask // per unit
+	allowed  int
+	perSpace []int // allowed, per codebook
 }
 
-func (s *Searcher) plan(ctx context.Context, k int, o *Options) (*plan, error) {
+// plan fills pl, reusing its memory.
+func (s *Searcher) plan(ctx context.Context, k int, o *Options, pl *plan) (err error) {
 	if k < 1 {
-		return nil, fmt.Errorf("k is %d: %w", k, ErrInvalidK)
+		return fmt.Errorf("k is %d: %w", k, ErrInvalidK)
 	}
 	if err := o.validate(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	pl := &plan{}
-	var err error
 	if pl.masks, err = s.filter(o); err != nil {
-		return nil, err
+		return err
 	}
-	perSpace := make([]int, len(s.spaces))
+	pl.allowed, pl.perSpace = 0, grow(pl.perSpace, len(s.spaces))
+	clear(pl.perSpace)
 	for i, m := range pl.masks {
 		pl.allowed += m.n
-		perSpace[s.units[i].space] += m.n
+		pl.perSpace[s.units[i].space] += m.n
 	}
-	pl.knobs = s.resolve(k, o, perSpace)
-	return pl, nil
+	pl.knobs = s.resolve(k, o, pl.perSpace, pl.shortlist[:0])
+	return nil
 }
 
 // filter gives the masks of a search: the live documents that o's filter allows.

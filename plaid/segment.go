@@ -41,16 +41,36 @@ type space struct {
 	units  []int
 	tokens uint64
 
-	coarseness float64 // see knobs.go
+	inverse    []float32 // 1/scale of each centroid
+	coarseness float64   // see knobs.go
 }
 
 // newSpace prepares a codebook.
 func newSpace(cb *quant.Codebook) space {
-	sp := space{cb: cb}
+	sp := space{cb: cb, inverse: make([]float32, cb.K())}
+	for i := range sp.inverse {
+		sp.inverse[i] = 1 / cb.Scale(uint32(i))
+	}
 	if n := cb.NBits(); n <= 8 && cb.Dim()*n%8 == 0 {
 		sp.levels = kernel.NewLevels(cb.Weights(), n, cb.Dim())
 	}
 	return sp
+}
+
+// scale is what the levels of a centroid's residuals are multiplied by.
+func (sp *space) scale(c uint32) float32 { return sp.cb.Scale(c) }
+
+// divide divides rows of centroid scores, from centroid at on, by the centroids' scales.
+func (sp *space) divide(block []float32, lanes, at, rows int) {
+	if sp.cb.Scales() == nil {
+		return
+	}
+	for r, f := range sp.inverse[at : at+rows] {
+		row := block[r*lanes:][:lanes]
+		for i := range row {
+			row[i] *= f
+		}
+	}
 }
 
 // mask is the set of documents of one unit that a search may return.

@@ -1,25 +1,23 @@
 package plaid
 
-import "math/bits"
+import (
+	"cmp"
+	"slices"
+)
 
-// selectBest rearranges x so that x[:n] are its n best elements in no particular order, except that x[n-1] is the
-// worst of them. before must be a total order; then the set does not depend on the order of x. n must be
-// 1 to len(x). Expected time is linear; bad pivots fall back to a heap, so the worst case is n log n.
-func selectBest[T any](x []T, n int, before func(a, b T) bool) {
-	lo, hi := 0, len(x) // the n-th best lies in x[lo:hi]
-	for budget := 2 * bits.Len(uint(len(x))); hi-lo > 12; budget-- {
-		if budget == 0 {
-			heapSelect(x[lo:hi], n-lo, before)
-			return
-		}
-		p := pivot(x[lo:hi], before)
-		// Hoare partition around the value p.
-		i, j := lo, hi-1
+// nthLargest rearranges x so that x[:n] are its n largest elements, in no particular order, and returns the least of
+// them. There must be no NaN, and n must be 1 to len(x). Expected time is linear; bad pivots fall back to sorting, so
+// the worst case is len(x) log len(x).
+func nthLargest[T cmp.Ordered](x []T, n int) T {
+	for budget := 64; len(x) > 24 && budget > 0; budget-- {
+		p := pivot(x)
+		// Hoare partition around the value p, descending.
+		i, j := 0, len(x)-1
 		for i <= j {
-			for before(x[i], p) {
+			for x[i] > p {
 				i++
 			}
-			for before(p, x[j]) {
+			for p > x[j] {
 				j--
 			}
 			if i <= j {
@@ -30,69 +28,36 @@ func selectBest[T any](x []T, n int, before func(a, b T) bool) {
 		}
 		switch {
 		case n-1 <= j:
-			hi = j + 1
+			x = x[:j+1]
 		case n-1 >= i:
-			lo = i
+			x, n = x[i:], n-i
 		default:
-			return // between the parts everything equals the pivot
+			return p // between the parts everything equals the pivot
 		}
 	}
-	for i := lo + 1; i < hi; i++ {
-		for j := i; j > lo && before(x[j], x[j-1]); j-- {
-			x[j], x[j-1] = x[j-1], x[j]
-		}
+	if len(x) > 24 {
+		slices.Sort(x)
+		slices.Reverse(x)
+		return x[n-1]
 	}
+	for i := 1; i < len(x); i++ {
+		v := x[i]
+		j := i
+		for ; j > 0 && v > x[j-1]; j-- {
+			x[j] = x[j-1]
+		}
+		x[j] = v
+	}
+	return x[n-1]
 }
 
-// pivot is the median of nine spread elements' medians.
-func pivot[T any](x []T, before func(a, b T) bool) T {
-	m3 := func(a, b, c T) T {
-		if before(b, a) {
-			a, b = b, a
-		}
-		if before(c, b) {
-			b = c
-			if before(b, a) {
-				b = a
-			}
-		}
-		return b
-	}
+// pivot is the median of three, of longer ones of three medians.
+func pivot[T cmp.Ordered](x []T) T {
+	m3 := func(a, b, c T) T { return max(min(a, b), min(max(a, b), c)) }
 	n := len(x)
 	if n < 64 {
 		return m3(x[0], x[n/2], x[n-1])
 	}
 	s := n / 8
 	return m3(m3(x[0], x[s], x[2*s]), m3(x[3*s], x[n/2], x[5*s]), m3(x[6*s], x[7*s], x[n-1]))
-}
-
-// heapSelect does what selectBest does by a heap of the n best with the worst on top.
-func heapSelect[T any](x []T, n int, before func(a, b T) bool) {
-	h := x[:n]
-	down := func(i int) {
-		for {
-			c := 2*i + 1
-			if c >= n {
-				return
-			}
-			if c+1 < n && before(h[c], h[c+1]) {
-				c++
-			}
-			if !before(h[i], h[c]) {
-				return
-			}
-			h[i], h[c] = h[c], h[i]
-			i = c
-		}
-	}
-	for i := n/2 - 1; i >= 0; i-- {
-		down(i)
-	}
-	for i := n; i < len(x); i++ {
-		if before(x[i], h[0]) {
-			x[i], h[0] = h[0], x[i]
-			down(0)
-		}
-	}
-	h[0], h[n-1] = h[n-1], h[0]
 }

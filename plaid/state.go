@@ -12,13 +12,9 @@ import (
 // left to the garbage collector.
 const maxPooledBytes = 64 << 20
 
-// maxTableBytes is the largest table of byte scores. A query so long that it would need more is scored
+// maxBaseBytes is the largest table of centroid scores. A query so long that it would need more is scored
 // exhaustively: its final scoring dwarfs everything else anyway.
-const maxTableBytes = 1 << 30
-
-// maxBaseBytes is the largest table of float32 centroid scores that the compressed-domain scoring of stage 4 is
-// given. Without it documents are decoded.
-const maxBaseBytes = 128 << 20
+const maxBaseBytes = 1 << 30
 
 // candidate is a document on its way through the stages.
 type candidate struct {
@@ -30,6 +26,8 @@ type candidate struct {
 type state struct {
 	s     *Searcher
 	pl    *plan
+	alone [1]*state
+	own   plan            // of a search that is not one of a batch
 	ctx   context.Context // of the search in progress, for the stages; never kept beyond it
 	rows  int
 	lanes int // rows rounded up to 16
@@ -38,12 +36,14 @@ type state struct {
 	spaces  []spaceState
 	cur     int // the space that a stage works on
 	workers []worker
-	probed  []uint32
-	posting []uint32
 	bits    []uint64
+	mean    []float32
 	cands   []candidate
 	spare   []candidate
+	values  []float32
 	counts  []int
+	gather  gather
+	stage1  centroidStage
 	stats   Stats
 }
 
@@ -54,36 +54,38 @@ type spaceState struct {
 	gemm  kernel.Packed
 
 	residual   kernel.ResidualQuery
-	compressed bool      // residual and base are set
+	compressed bool      // residual is set
 	base       []float32 // K x lanes: centroid scores, divided by the centroids' scales
 
-	floor []float32 // per lane: the score that byte 0 stands for
-	bias  []float32 // per lane: see centroid.go
-	inv   float32   // bytes per unit of score
-	step  float32   // 1/inv
-	zero  float32   // sum of floor over the rows: the score of all bytes 0
-	table []uint8   // K x lanes
-	keep  []uint64  // bitset over centroids after pruning; empty = all
-	tops  []probe   // best centroids of every lane, one after another
-	topAt []int     // lane i's are tops[topAt[i]:topAt[i+1]]
+	probed []uint32  // centroids whose posting lists are read, ascending
+	table  []uint8   // len(probed) x lanes: how far above the credit a score is
+	credit []float32 // per row: what the token has in a document without any of its centroids
 }
 
 // worker is the scratch of one goroutine of one query.
 type worker struct {
-	block []float32  // a block of centroid scores, rows x lanes
 	sel   []selector // per lane
 	limit []float32  // per lane: scores below cannot be among the best
-	codes []uint32
-	vec   []float32 // decoded token vectors
+	hits  []uint16   // of a block of centroids: lanes that reach their limit
+	acc   []uint8    // of a block of documents
+	hist  []uint32   // of the documents' sums
+	vec   []float32  // decoded token vectors
 
-	residuals []byte // of the loaded document: mapped memory, not ours
-	invNorms  []float32
+	loaded        // the document to score
+	ahead  loaded // the one after it, on its way from memory
 
 	max    []float32 // per lane maxima of a long document
 	part   []float32
 	best   topk
 	scored int
 	tokens int
+}
+
+// loaded is what a document's score is made of.
+type loaded struct {
+	codes     []uint32
+	residuals []byte // mapped memory, not ours
+	invNorms  []float32
 }
 
 func (s *Searcher) state() *state {
@@ -95,9 +97,9 @@ func (s *Searcher) state() *state {
 }
 
 func (s *Searcher) release(st *state) {
-	st.pl, st.ctx = nil, nil
+	st.pl, st.ctx, st.own.masks, st.stage1.group = nil, nil, nil, nil
 	for i := range st.workers {
-		st.workers[i].residuals = nil
+		st.workers[i].residuals, st.workers[i].ahead.residuals = nil, nil
 	}
 	if st.bytes() <= maxPooledBytes {
 		s.pool.Put(st)
@@ -106,14 +108,14 @@ func (s *Searcher) release(st *state) {
 
 // bytes is about what st holds.
 func (st *state) bytes() int {
-	n := cap(st.probed)*4 + cap(st.posting)*4 + cap(st.bits)*8 + (cap(st.cands)+cap(st.spare))*12
+	n := cap(st.bits)*8 + (cap(st.cands)+cap(st.spare))*12 + cap(st.values)*4 + st.gather.bytes()
 	for i := range st.spaces {
 		sp := &st.spaces[i]
-		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.tops)*8 + cap(sp.keep)*8
+		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.probed)*4
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
-		n += cap(w.block)*4 + cap(w.codes)*4 + cap(w.vec)*4 + cap(w.invNorms)*4 + cap(w.best.h)*48
+		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms))*4 + cap(w.best.h)*48
 		for j := range w.sel {
 			n += cap(w.sel[j].buf) * 8
 		}
@@ -146,7 +148,7 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 		cb.Rotate(sp.rot, q.Data, q.Rows)
 		sp.query.Reset(sp.rot, q.Rows, q.Dim)
 		levels := st.s.spaces[i].levels
-		sp.compressed = levels != nil && cb.K() <= maxBaseBytes/4/st.lanes
+		sp.compressed = levels != nil
 		if sp.compressed && pl.mode != modeExhaustive {
 			sp.residual.Reset(levels, sp.rot, q.Rows)
 		}
@@ -157,12 +159,17 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 func (st *state) search(ctx context.Context, q maxsim.Matrix, pl *plan) ([]Hit, error) {
 	st.begin(ctx, q, pl, pl.workers)
 	if !st.exhaustive() {
-		group := stateGroup{st}
-		if err := group.scoreCentroids(ctx, pl.workers, pl.nprobe); err != nil {
+		if err := st.group().scoreCentroids(ctx, pl.workers, pl.nprobe); err != nil {
 			return nil, err
 		}
 	}
 	return st.finish(ctx, pl.workers)
+}
+
+// group is st as a group of its own.
+func (st *state) group() stateGroup {
+	st.alone[0] = st
+	return st.alone[:]
 }
 
 // exhaustive says whether the query goes straight to stage 4.
@@ -171,7 +178,7 @@ func (st *state) exhaustive() bool {
 		return true
 	}
 	for i := range st.s.spaces {
-		if st.s.spaces[i].cb.K() > maxTableBytes/st.lanes {
+		if st.s.spaces[i].cb.K() > maxBaseBytes/4/st.lanes {
 			return true
 		}
 	}
@@ -187,9 +194,6 @@ func (st *state) finish(ctx context.Context, workers int) ([]Hit, error) {
 	}
 	st.stats.Mode = pl.mode.String()
 	if err := st.candidates(ctx, workers); err != nil {
-		return nil, err
-	}
-	if err := st.interact(ctx, workers); err != nil {
 		return nil, err
 	}
 	if err := st.scoreCompressed(ctx, workers); err != nil {

@@ -10,7 +10,7 @@ import (
 type Stats struct {
 	// Queries is the number of queries that were searched (those in error left out).
 	Queries int
-	// Mode is "plaid", "flood" (stage 2 skipped) or "exhaustive".
+	// Mode is "plaid", "scan" (stages 2 and 3 skipped) or "exhaustive".
 	Mode string
 	// NProbe and NDocs are the knobs as used, after defaults, selectivity and widening.
 	NProbe, NDocs int

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // Limits of a codebook; files beyond them are refused.
@@ -33,8 +34,8 @@ type Codebook struct {
 	trainTokens   uint64
 	meanResidual  float32
 
-	lut      []float32 // byte -> 8/nbits levels; 256 rows
-	invScale []float32 // 1/scales
+	levels   *kernel.FloatLevels // nil with 16 bits
+	invScale []float32           // 1/scales
 	grid     cutGrid
 
 	assignOnce sync.Once
@@ -90,7 +91,7 @@ func (c *Codebook) init() error {
 		c.rot = newRotation(c.dim, c.seed)
 	}
 	if c.nbits < 16 {
-		c.lut = levelTable(c.weights, c.nbits)
+		c.levels = kernel.NewFloatLevels(c.weights, c.nbits)
 		c.grid = newCutGrid(c.cutoffs)
 	}
 	if c.scales != nil {
@@ -142,20 +143,6 @@ func checkBits(nbits int) error {
 		return nil
 	}
 	return fmt.Errorf("quant: %d bits per dimension, must be 1, 2, 4, 8 or 16: %w", nbits, ErrOption)
-}
-
-// levelTable maps each byte of packed residuals to the levels of its dimensions.
-func levelTable(weights []float32, nbits int) []float32 {
-	per := 8 / nbits
-	t := make([]float32, 256*per)
-	idx := make([]uint8, per)
-	for b := range 256 {
-		UnpackBits(idx, []byte{byte(b)}, nbits)
-		for j, v := range idx {
-			t[b*per+j] = weights[v]
-		}
-	}
-	return t
 }
 
 // Dim returns the dimension of the vectors.
@@ -229,15 +216,15 @@ func (c *Codebook) ID() string {
 // Rotate moves rows vectors of src into codec space and writes them to dst, which may be src. Without a
 // rotation it copies. It panics when dst or src hold fewer than rows*Dim values.
 func (c *Codebook) Rotate(dst, src []float32, rows int) {
-	c.rotateWith(dst, src, rows, (*rotation).apply)
+	c.rotate(dst, src, rows, false)
 }
 
 // Unrotate is the inverse of Rotate, up to rounding.
 func (c *Codebook) Unrotate(dst, src []float32, rows int) {
-	c.rotateWith(dst, src, rows, (*rotation).invert)
+	c.rotate(dst, src, rows, true)
 }
 
-func (c *Codebook) rotateWith(dst, src []float32, rows int, f func(r *rotation, dst, x, tmp []float32)) {
+func (c *Codebook) rotate(dst, src []float32, rows int, back bool) {
 	d := c.dim
 	dst, src = dst[:rows*d], src[:rows*d]
 	if c.rot == nil {
@@ -250,7 +237,12 @@ func (c *Codebook) rotateWith(dst, src []float32, rows int, f func(r *rotation, 
 		tmp = make([]float32, d)
 	}
 	for i := 0; i < len(src); i += d {
-		f(c.rot, dst[i:i+d], src[i:i+d], tmp)
+		// Called directly, so that buf stays on the stack.
+		if back {
+			c.rot.invert(dst[i:i+d], src[i:i+d], tmp)
+		} else {
+			c.rot.apply(dst[i:i+d], src[i:i+d], tmp)
+		}
 	}
 }
 

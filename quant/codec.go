@@ -161,7 +161,7 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 	for i, code := range codes {
 		row := dst[i*d : (i+1)*d]
 		cent := c.centroids[int(code)*d : int(code)*d+d]
-		c.decodeRow(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
+		c.levels.Add(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
 		if kernel.Normalize(row) <= minNorm {
 			clear(row)
 		}
@@ -191,51 +191,6 @@ func encodeHalf(dst []byte, src []float32) {
 			binary.LittleEndian.PutUint16(dst[2*i:], h)
 		}
 		dst, src = dst[2*n:], src[n:]
-	}
-}
-
-// decodeRow writes c+sw to row.
-func (c *Codebook) decodeRow(row, cent []float32, s float32, res []byte) {
-	cent = cent[:len(row)]
-	n := 0
-	switch c.nbits {
-	case 8:
-		lut := c.lut[:256]
-		for _, b := range res[:len(row)] {
-			row[n] = cent[n] + s*lut[b]
-			n++
-		}
-	case 4:
-		lut := c.lut[:512]
-		for _, b := range res[:len(row)/2] {
-			w, x, y := lut[int(b)*2:][:2:2], cent[n:n+2:n+2], row[n:n+2:n+2]
-			y[0] = x[0] + s*w[0]
-			y[1] = x[1] + s*w[1]
-			n += 2
-		}
-	case 2:
-		lut := c.lut[:1024]
-		for _, b := range res[:len(row)/4] {
-			w, x, y := lut[int(b)*4:][:4:4], cent[n:n+4:n+4], row[n:n+4:n+4]
-			y[0] = x[0] + s*w[0]
-			y[1] = x[1] + s*w[1]
-			y[2] = x[2] + s*w[2]
-			y[3] = x[3] + s*w[3]
-			n += 4
-		}
-	case 1:
-		lut := c.lut[:2048]
-		for _, b := range res[:len(row)/8] {
-			w, x, y := lut[int(b)*8:][:8:8], cent[n:n+8:n+8], row[n:n+8:n+8]
-			for t := range 8 {
-				y[t] = x[t] + s*w[t]
-			}
-			n += 8
-		}
-	}
-	per := 8 / c.nbits
-	for ; n < len(row); n++ { // the dimensions that do not fill a byte
-		row[n] = cent[n] + s*c.lut[int(res[n/per])*per+n%per]
 	}
 }
 

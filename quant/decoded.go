@@ -18,13 +18,12 @@ func (c *Codebook) InvNorms(dst []float32, codes []uint32, residuals []byte) []f
 		}
 		return dst
 	}
-	d, rb, per := c.dim, c.RowBytes(), 8/c.nbits
+	rb, row := c.RowBytes(), make([]float32, c.dim)
 	for i, code := range codes {
-		cent := c.centroids[int(code)*d : int(code)*d+d]
-		res, scale, sum := residuals[i*rb:(i+1)*rb], c.Scale(code), 0.0
-		for t, x := range cent {
-			v := float64(x + scale*c.lut[int(res[t/per])*per+t%per])
-			sum += v * v
+		c.levels.Add(row, c.centroid(code), c.Scale(code), residuals[i*rb:(i+1)*rb])
+		sum := 0.0
+		for _, v := range row {
+			sum += float64(v) * float64(v)
 		}
 		dst = append(dst, inverseNorm(sum))
 	}

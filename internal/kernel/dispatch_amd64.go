@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // The functions here choose an implementation by level and cut long inputs into calls of less than 100 microseconds.
 // They call assembly directly and not through variables, so that callers' buffers stay on the stack.
 
@@ -220,6 +222,85 @@ func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
 		sum += part
 	}
 	return sum
+}
+
+func raiseU8(l isa, acc []uint8, lanes int, first, rows uint32, ords []uint32, row []uint8) {
+	if l == isaGeneric {
+		raiseU8Generic(acc, lanes, first, rows, ords, row)
+		return
+	}
+	const block = 8 << 10
+	for len(ords) > 0 {
+		n := min(len(ords), block)
+		for at := 0; at < lanes; {
+			switch width := lanes - at; {
+			case width >= 64 && l >= isaAVX512:
+				raise64AVX512(&acc[at], lanes, &row[at], &ords[0], n, first, rows)
+				at += 64
+			case width >= 32:
+				raise32AVX2(&acc[at], lanes, &row[at], &ords[0], n, first, rows)
+				at += 32
+			default:
+				raise16AVX2(&acc[at], lanes, &row[at], &ords[0], n, first, rows)
+				at += 16
+			}
+		}
+		ords = ords[n:]
+	}
+}
+
+func sumRowsU8(l isa, dst []uint32, acc []uint8, lanes int) {
+	if l == isaGeneric || lanes > maxStream {
+		sumRowsU8Generic(dst, acc, lanes)
+		return
+	}
+	for len(dst) > 0 {
+		n := min(len(dst), max(maxStream*4/lanes, 1))
+		sumRowsAVX2(&dst[0], &acc[0], lanes, n)
+		dst, acc = dst[n:], acc[n*lanes:]
+	}
+}
+
+func scanRows(l isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
+	if l == isaGeneric {
+		scanRowsGeneric(hits, block, lanes, limits, factors)
+		return
+	}
+	const rows = 8 << 10
+	for len(factors) > 0 {
+		n := min(len(factors), rows)
+		for at := 0; at < lanes; at += lanesStep {
+			if l >= isaAVX512 {
+				scanRowsAVX512(&hits[at/lanesStep], &block[at], lanes, n, &limits[at], &factors[0])
+			} else {
+				scanRowsAVX2(&hits[at/lanesStep], &block[at], lanes, n, &limits[at], &factors[0])
+			}
+		}
+		hits, block, factors = hits[n*(lanes/lanesStep):], block[n*lanes:], factors[n:]
+	}
+}
+
+// addLevels does what it can of FloatLevels.Add and returns how many values that is.
+func addLevels(l isa, t *FloatLevels, dst, cent []float32, scale float32, row []byte) int {
+	n := min(len(dst), maxStream) &^ 15
+	if l < isaAVX512 || n == 0 {
+		return 0
+	}
+	switch t.nbits {
+	case 1:
+		addLevels1AVX512(&dst[0], &cent[0], &row[0], n, scale, &t.table[0], &t.place[0], &t.shift[0])
+	case 2:
+		addLevels2AVX512(&dst[0], &cent[0], &row[0], n, scale, &t.table[0], &t.place[0], &t.shift[0])
+	case 4:
+		addLevels4AVX512(&dst[0], &cent[0], &row[0], n, scale, &t.table[0], &t.place[0], &t.shift[0])
+	default:
+		return 0
+	}
+	return n
+}
+
+func prefetchBytes(b []byte) {
+	prefetch((*uint16)(unsafe.Pointer(&b[0])), (min(len(b), maxStream)+63)/64)
 }
 
 // peakFMA runs the register-only loop and returns its number of floating-point operations: 12 chains, two operations per

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, residual or peak")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, gather, levels, residual or peak")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -20,6 +20,8 @@ func main() {
 		"vector":   genVector,
 		"convert":  genConvert,
 		"interact": genInteract,
+		"gather":   genGather,
+		"levels":   genLevels,
 		"residual": genResidual,
 		"peak":     genPeak,
 	}[*file]

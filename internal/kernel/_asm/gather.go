@@ -1,0 +1,155 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func genGather(s isa) {
+	if s == avx2 {
+		genRaise(s, 16)
+		genRaise(s, 32)
+		genSumRows(s)
+	} else {
+		genRaise(s, 64)
+	}
+	genScan(s)
+}
+
+// genRaise writes the maximum of one row of bytes with many.
+func genRaise(s isa, width int) {
+	name := label("raise%d%s", width, s)
+	TEXT(name, NOSPLIT, "func(acc *uint8, stride int, row *uint8, ords *uint32, n int, first uint32, rows uint32)")
+	Pragma("noescape")
+	Doc(label("%s raises %d bytes at acc + (ord-first)*stride to those at row for n > 0 ords; those whose ord-first is not below rows are passed over.", name, width))
+	acc, stride, row := load64("acc"), load64("stride"), load64("row")
+	ords, n := load64("ords"), load64("n")
+	first, rows := Load(Param("first"), GP32()), Load(Param("rows"), GP32())
+	var r, t VecVirtual
+	switch width {
+	case 16:
+		r, t = XMM(), XMM()
+	case 32:
+		r, t = YMM(), YMM()
+	default:
+		r, t = ZMM(), ZMM()
+	}
+	move := func(a, b Op) {
+		if width == 64 {
+			VMOVDQU8(a, b)
+		} else {
+			VMOVDQU(a, b)
+		}
+	}
+	move(Mem{Base: row}, r)
+	o := GP64()
+	Label("loop")
+	MOVL(Mem{Base: ords}, o.As32())
+	SUBL(first, o.As32())
+	CMPL(o.As32(), rows)
+	JCC(LabelRef("next"))
+	IMULQ(stride, o)
+	VPMAXUB(Mem{Base: acc, Index: o, Scale: 1}, r, t)
+	move(t, Mem{Base: acc, Index: o, Scale: 1})
+	Label("next")
+	ADDQ(Imm(4), ords)
+	DECQ(n)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// genSumRows writes the sums of rows of bytes.
+func genSumRows(s isa) {
+	name := "sumRows" + s.String()
+	TEXT(name, NOSPLIT, "func(dst *uint32, acc *uint8, lanes int, rows int)")
+	Pragma("noescape")
+	Doc(name + " sums rows > 0 rows of lanes bytes each, a multiple of 16.")
+	dst, acc, lanes, rows := load64("dst"), load64("acc"), load64("lanes"), load64("rows")
+	zero, sum, t := YMM(), YMM(), YMM()
+	x := XMM()
+	VPXOR(zero, zero, zero)
+	left := GP64()
+	Label("row")
+	VPXOR(sum, sum, sum)
+	MOVQ(lanes, left)
+	SUBQ(Imm(32), left)
+	JLT(LabelRef("half"))
+	Label("loop")
+	VPSADBW(Mem{Base: acc}, zero, t)
+	VPADDQ(t, sum, sum)
+	ADDQ(Imm(32), acc)
+	SUBQ(Imm(32), left)
+	JGE(LabelRef("loop"))
+	Label("half")
+	VEXTRACTI128(Imm(1), sum, x)
+	VPADDQ(x, sum.AsX(), sum.AsX())
+	ADDQ(Imm(32), left)
+	JE(LabelRef("fold"))
+	VPSADBW(Mem{Base: acc}, zero.AsX(), t.AsX())
+	VPADDQ(t.AsX(), sum.AsX(), sum.AsX())
+	ADDQ(Imm(16), acc)
+	Label("fold")
+	VPSRLDQ(Imm(8), sum.AsX(), x)
+	VPADDQ(x, sum.AsX(), sum.AsX())
+	VMOVD(sum.AsX(), Mem{Base: dst})
+	ADDQ(Imm(4), dst)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// genScan writes the comparison of rows with limits, 16 lanes at a time.
+func genScan(s isa) {
+	name := "scanRows" + s.String()
+	TEXT(name, NOSPLIT, "func(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)")
+	Pragma("noescape")
+	Doc(name+" sets hits to the lanes of rows > 0 rows of 16 that reach their limit and multiplies each row by its factor.",
+		"stride is that of both, in values.")
+	hits, block, stride, rows := load64("hits"), load64("block"), load64("stride"), load64("rows")
+	limit, factor := load64("limit"), load64("factor")
+	nv := 16 / s.lanes()
+	lim, f := s.vs(nv), s.v()
+	for i, r := range lim {
+		VMOVUPS(Mem{Base: limit, Disp: i * s.width()}, r)
+	}
+	step := GP64()
+	MOVQ(stride, step)
+	SHLQ(Imm(2), step)
+	SHRQ(Imm(4), stride) // hits has one value per 16 lanes
+	SHLQ(Imm(1), stride)
+	Label("loop")
+	VBROADCASTSS(Mem{Base: factor}, f)
+	bits := GP32()
+	for i := range nv {
+		v := s.v()
+		VMOVUPS(Mem{Base: block, Disp: i * s.width()}, v)
+		if s == avx512 {
+			k := K()
+			VCMPPS(Imm(29), lim[i], v, k) // greater or equal, ordered
+			KMOVW(k, bits)
+		} else {
+			c, b := YMM(), GP32()
+			VCMPPS(Imm(29), lim[i], v, c)
+			VMOVMSKPS(c, b)
+			if i == 0 {
+				MOVL(b, bits)
+			} else {
+				SHLL(Imm(8), b)
+				ORL(b, bits)
+			}
+		}
+		VMULPS(f, v, v)
+		VMOVUPS(v, Mem{Base: block, Disp: i * s.width()})
+	}
+	MOVW(bits.As16(), Mem{Base: hits})
+	ADDQ(stride, hits)
+	ADDQ(step, block)
+	ADDQ(Imm(4), factor)
+	DECQ(rows)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}

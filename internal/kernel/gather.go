@@ -1,0 +1,98 @@
+package kernel
+
+import "fmt"
+
+// RaiseU8 raises bytes of an accumulator, which has a row of lanes bytes for each of the numbers from first on, to
+// those of row where they are less: for the rows of ords, a posting list. Numbers without a row are passed over. lanes
+// must be a multiple of 16 and row have so many; acc is cut to whole rows. It panics when lanes or row is impossible.
+func RaiseU8(acc []uint8, lanes int, first uint32, ords []uint32, row []uint8) {
+	raiseU8At(active, acc, lanes, first, ords, row)
+}
+
+func raiseU8At(l isa, acc []uint8, lanes int, first uint32, ords []uint32, row []uint8) {
+	checkLanes("RaiseU8", lanes)
+	if len(row) < lanes {
+		panic(fmt.Sprintf("kernel: RaiseU8 of %d lanes with %d bytes", lanes, len(row)))
+	}
+	if rows := len(acc) / lanes; rows > 0 && len(ords) > 0 {
+		raiseU8(l, acc, lanes, first, uint32(rows), ords, row)
+	}
+}
+
+func checkLanes(what string, lanes int) {
+	if lanes <= 0 || lanes%lanesStep != 0 {
+		panic(fmt.Sprintf("kernel: %s over %d lanes", what, lanes))
+	}
+}
+
+func raiseU8Generic(acc []uint8, lanes int, first, rows uint32, ords []uint32, row []uint8) {
+	row = row[:lanes]
+	for _, o := range ords {
+		if o -= first; o >= rows {
+			continue
+		}
+		a := acc[int(o)*lanes:][:len(row)]
+		for i, v := range row {
+			a[i] = max(a[i], v)
+		}
+	}
+}
+
+// SumRowsU8 writes the sum of each row of acc, lanes bytes long, to dst. lanes must be a multiple of 16. It panics when
+// lanes is impossible or acc holds fewer rows than dst has values.
+func SumRowsU8(dst []uint32, acc []uint8, lanes int) { sumRowsU8At(active, dst, acc, lanes) }
+
+func sumRowsU8At(l isa, dst []uint32, acc []uint8, lanes int) {
+	checkLanes("SumRowsU8", lanes)
+	if len(acc)/lanes < len(dst) {
+		panic(fmt.Sprintf("kernel: sums of %d rows of %d lanes in %d bytes", len(dst), lanes, len(acc)))
+	}
+	if len(dst) > 0 {
+		sumRowsU8(l, dst, acc, lanes)
+	}
+}
+
+func sumRowsU8Generic(dst []uint32, acc []uint8, lanes int) {
+	for i := range dst {
+		var sum uint32
+		for _, v := range acc[i*lanes : (i+1)*lanes] {
+			sum += uint32(v)
+		}
+		dst[i] = sum
+	}
+}
+
+// ScanRows looks for the values of block, which has lanes values per factor, that reach their lane's limit: bit j of
+// hits[r*lanes/16+g] says that value 16*g+j of row r does, before the row is multiplied by its factor. NaN reaches
+// nothing. lanes must be a multiple of 16. It panics when lanes is impossible or a slice is too short.
+func ScanRows(hits []uint16, block []float32, lanes int, limits, factors []float32) {
+	scanRowsAt(active, hits, block, lanes, limits, factors)
+}
+
+func scanRowsAt(l isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
+	checkLanes("ScanRows", lanes)
+	rows := len(factors)
+	if len(block)/lanes < rows || len(hits)/(lanes/lanesStep) < rows || len(limits) < lanes {
+		panic(fmt.Sprintf("kernel: scan of %d rows of %d lanes in %d values with %d limits into %d hits", rows, lanes, len(block), len(limits), len(hits)))
+	}
+	if rows > 0 {
+		scanRows(l, hits, block, lanes, limits, factors)
+	}
+}
+
+func scanRowsGeneric(hits []uint16, block []float32, lanes int, limits, factors []float32) {
+	n := lanes / lanesStep
+	for r, f := range factors {
+		for g := range n {
+			row, lim := block[r*lanes+g*lanesStep:][:lanesStep], limits[g*lanesStep:][:lanesStep]
+			var h uint16
+			for j, v := range row {
+				if v >= lim[j] {
+					h |= 1 << j
+				}
+				row[j] = v * f
+			}
+			hits[r*n+g] = h
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRaiseAndSumU8(t *testing.T) {
+	r := rand.New(rand.NewPCG(51, 52))
+	for _, lanes := range []int{16, 32, 48, 64, 80, 96, 112, 128, 176} {
+		for _, rows := range []int{1, 2, 3, 7, 37} {
+			for _, n := range []int{0, 1, 2, 3, 5, 8, 33, 9000} {
+				acc, row := make([]uint8, rows*lanes), make([]uint8, lanes)
+				for i := range acc {
+					acc[i] = uint8(r.IntN(1 << r.IntN(9)))
+				}
+				for i := range row {
+					row[i] = uint8(r.IntN(256))
+				}
+				const first = 1000
+				ords := make([]uint32, n)
+				for i := range ords {
+					ords[i] = first - 2 + uint32(r.IntN(rows+4))
+					if r.IntN(20) == 0 {
+						ords[i] = r.Uint32()
+					}
+				}
+				want := slices.Clone(acc)
+				for _, o := range ords {
+					if o >= first && o < first+uint32(rows) {
+						for i, v := range row {
+							p := &want[int(o-first)*lanes+i]
+							*p = max(*p, v)
+						}
+					}
+				}
+				sums := make([]uint32, rows)
+				for i, v := range want {
+					sums[i/lanes] += uint32(v)
+				}
+				eachISA(t, func(t *testing.T, l isa) {
+					a, h, f, d := newGuard(t, len(acc)), newGuard(t, 4*n+1), newGuard(t, lanes), newGuard(t, 4*rows)
+					for _, after := range []bool{true, false} {
+						got := guarded(a, acc, after)
+						raiseU8At(l, got, lanes, first, guarded(h, ords, after), guarded(f, row, after))
+						require.Equal(t, want, got, "lanes %d rows %d n %d", lanes, rows, n)
+						dst := guarded(d, make([]uint32, rows), after)
+						sumRowsU8At(l, dst, got, lanes)
+						require.Equal(t, sums, dst)
+					}
+				})
+			}
+		}
+	}
+	require.Panics(t, func() { RaiseU8(make([]uint8, 64), 24, 0, []uint32{1}, make([]uint8, 24)) })
+	require.Panics(t, func() { RaiseU8(make([]uint8, 64), 32, 0, []uint32{1}, make([]uint8, 31)) })
+	require.Panics(t, func() { SumRowsU8(make([]uint32, 3), make([]uint8, 64), 32) })
+	require.NotPanics(t, func() { RaiseU8(make([]uint8, 31), 32, 0, []uint32{0}, make([]uint8, 32)) })
+}
+
+func TestScanRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(53, 54))
+	for _, lanes := range []int{16, 32, 48, 80} {
+		for _, rows := range []int{1, 2, 5, 64} {
+			block, limits, factors := normals(r, rows*lanes), normals(r, lanes), normals(r, rows)
+			for i := range block {
+				switch r.IntN(20) {
+				case 0:
+					block[i] = limits[i%lanes]
+				case 1:
+					block[i] = float32(math.NaN())
+				case 2:
+					block[i] = float32(math.Inf(-1))
+				}
+			}
+			limits[r.IntN(lanes)] = float32(math.Inf(-1))
+			hits, want := make([]uint16, rows*lanes/16), slices.Clone(block)
+			for i, v := range block {
+				if v >= limits[i%lanes] {
+					hits[i/16] |= 1 << (i % 16)
+				}
+				want[i] = v * factors[i/lanes]
+			}
+			eachISA(t, func(t *testing.T, l isa) {
+				b, h, f, g := newGuard(t, 4*len(block)), newGuard(t, 2*len(hits)), newGuard(t, 4*lanes), newGuard(t, 4*rows)
+				for _, after := range []bool{true, false} {
+					got, out := guarded(b, block, after), guarded(h, make([]uint16, len(hits)), after)
+					scanRowsAt(l, out, got, lanes, guarded(f, limits, after), guarded(g, factors, after))
+					require.Equal(t, hits, out, "lanes %d rows %d", lanes, rows)
+					for i := range want {
+						if want[i] == want[i] || got[i] == got[i] {
+							require.Equal(t, want[i], got[i])
+						}
+					}
+				}
+			})
+		}
+	}
+	require.Panics(t, func() { ScanRows(make([]uint16, 1), make([]float32, 32), 32, make([]float32, 32), make([]float32, 1)) })
+	require.Panics(t, func() { ScanRows(make([]uint16, 2), make([]float32, 32), 32, make([]float32, 31), make([]float32, 1)) })
+}
+
+func BenchmarkRaiseU8(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, lanes := range []int{32, 64} {
+		const rows, n = 8192, 256
+		acc, row, ords := make([]uint8, rows*lanes), make([]uint8, lanes), make([]uint32, n)
+		for i := range ords {
+			ords[i] = uint32(r.IntN(rows))
+		}
+		slices.Sort(ords)
+		eachISABench(b, fmt.Sprintf("raise/lanes=%d", lanes), n, func(l isa) { raiseU8At(l, acc, lanes, 0, ords, row) })
+		sums := make([]uint32, rows)
+		eachISABench(b, fmt.Sprintf("sum/lanes=%d", lanes), rows, func(l isa) { sumRowsU8At(l, sums, acc, lanes) })
+	}
+}
+
+func BenchmarkScanRows(b *testing.B) {
+	const rows, lanes = 256, 32
+	block, limits, factors, hits := make([]float32, rows*lanes), make([]float32, lanes), make([]float32, rows), make([]uint16, rows*lanes/16)
+	eachISABench(b, fmt.Sprintf("lanes=%d", lanes), rows, func(l isa) { scanRowsAt(l, hits, block, lanes, limits, factors) })
+}

@@ -1,0 +1,235 @@
+package plaid
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golbert/golbert/internal/kernel"
+)
+
+// Stages 2 and 3 in one. PLAID unites the posting lists of the probed centroids and then, document by document, reads
+// all of a document's codes for their scores. Here the lists themselves carry the scores: every document has a row
+// of bytes, one for each query token, and reading the list of a centroid raises the rows of its documents to the
+// centroid's own row. What is left out are centroids that no token probes, which can hardly be a token's best; see
+// collectProbes for what it is credited instead. (WARP and TACHIOM gather scores from lists, too, per token.)
+//
+// Documents are taken in blocks whose rows fit into a core's cache.
+
+const (
+	// blockBytes is the size of a block's rows.
+	blockBytes = 512 << 10
+	// listChunk is how many posting lists a task reads.
+	listChunk = 32
+	// maxBins bounds the histogram of a query's sums.
+	maxBins = 8192
+	// maxTies bounds how far stage 3 exceeds its shortlist for documents that tie with its last one: enough for
+	// the copies of a document that real collections hold, without scoring a whole collection for a query that
+	// says nothing.
+	maxTies = 4096
+)
+
+// gather is the scratch of stages 2 and 3 of one query.
+type gather struct {
+	chunks []listRun // per unit of the space and chunk of its probed centroids
+	per    int       // chunks per unit
+	block  int       // documents per block
+	blocks []docBlock
+	sums   []uint32 // per document of the space's units: the sum of its row
+	shift  uint     // a histogram's bin has so many bits of a sum less
+}
+
+// listRun holds posting lists one after the other.
+type listRun struct {
+	ords []uint32
+	ends []int
+	buf  []uint32
+}
+
+// docBlock is a run of documents of one unit.
+type docBlock struct {
+	unit, place int // the unit, and its place among those of the space
+	first, n    int
+	sums        int // where its sums start
+}
+
+func (g *gather) bytes() int {
+	n := cap(g.sums)*4 + cap(g.blocks)*40
+	for i := range g.chunks {
+		c := &g.chunks[i]
+		n += (cap(c.ords)+cap(c.buf))*4 + cap(c.ends)*8
+	}
+	return n
+}
+
+// gatherAll fills st.cands with the shortlists of all codebooks, in the order of units and ordinals. Each codebook has
+// one of its own: scores by centroids do not compare across codebooks, because finer ones give higher scores.
+func (st *state) gatherAll(ctx context.Context, workers int) error {
+	st.ctx = ctx
+	st.cands = st.cands[:0]
+	st.stats.ProbedCentroids, st.stats.Postings, st.stats.Candidates = 0, 0, 0
+	for i := range st.spaces {
+		st.cur = i
+		if err := st.gatherSpace(ctx, workers); err != nil {
+			return err
+		}
+	}
+	// Spaces interleave units when codebooks alternate; later stages want them in order.
+	if len(st.spaces) > 1 {
+		slices.SortFunc(st.cands, candidate.compareOrd)
+	}
+	return nil
+}
+
+func (st *state) gatherSpace(ctx context.Context, workers int) error {
+	sp, space, g := &st.spaces[st.cur], &st.s.spaces[st.cur], &st.gather
+	start := time.Now()
+	st.stats.ProbedCentroids += len(sp.probed)
+	g.per = (len(sp.probed) + listChunk - 1) / listChunk
+	for len(g.chunks) < g.per*len(space.units) {
+		g.chunks = append(g.chunks, listRun{})
+	}
+	if err := parallel(ctx, workers, g.per*len(space.units), (*postingStage)(st)); err != nil {
+		return err
+	}
+	for i := range g.per * len(space.units) {
+		st.stats.Postings += len(g.chunks[i].ords)
+	}
+	since(&st.stats.CandidateTime, start)
+	start = time.Now()
+	defer since(&st.stats.InteractionTime, start)
+
+	g.block = max(blockBytes/st.lanes, 64)
+	g.blocks = g.blocks[:0]
+	total := 0
+	for place, u := range space.units {
+		if st.pl.masks[u].n == 0 {
+			continue
+		}
+		n := st.s.units[u].seg.NumDocs()
+		for first := 0; first < n; first += g.block {
+			b := docBlock{unit: u, place: place, first: first, n: min(g.block, n-first), sums: total}
+			g.blocks = append(g.blocks, b)
+			total += b.n
+		}
+	}
+	g.sums = grow(g.sums, total)
+	top := 255 * st.rows
+	g.shift = 0
+	for top>>g.shift >= maxBins {
+		g.shift++
+	}
+	for i := range st.workers {
+		w := &st.workers[i]
+		w.hist = grow(w.hist, top>>g.shift+1)
+		clear(w.hist)
+	}
+	if err := parallel(ctx, workers, len(g.blocks), (*blockStage)(st)); err != nil {
+		return err
+	}
+	st.pick(st.pl.shortlist[st.cur])
+	return nil
+}
+
+// pick appends the n documents of the largest sums to st.cands, in order, and those that tie with the last of them.
+func (st *state) pick(n int) {
+	g := &st.gather
+	hist := st.workers[0].hist
+	for i := 1; i < len(st.workers); i++ {
+		for j, v := range st.workers[i].hist {
+			hist[j] += v
+		}
+	}
+	hist[0] = 0 // see pickBlock
+	found, bin := 0, len(hist)
+	for bin > 0 && found < n {
+		bin--
+		found += int(hist[bin])
+	}
+	least := max(uint32(bin)<<g.shift, 1)
+	for _, v := range hist[:bin] {
+		found += int(v)
+	}
+	st.stats.Candidates += found
+	from := len(st.cands)
+	for _, b := range g.blocks {
+		sums := g.sums[b.sums:][:b.n]
+		for i, v := range sums {
+			if v >= least {
+				st.cands = append(st.cands, candidate{approx: float32(v), unit: uint32(b.unit), ord: uint32(b.first + i)})
+			}
+		}
+	}
+	st.cands = st.cands[:from+len(st.keepBest(st.cands[from:], n, n+maxTies))]
+}
+
+// postingStage has a task per unit of the space and chunk of probed centroids.
+type postingStage state
+
+func (t *postingStage) run(_, task int) error {
+	st := (*state)(t)
+	sp, space, g := &st.spaces[st.cur], &st.s.spaces[st.cur], &st.gather
+	run := &g.chunks[task]
+	run.ords, run.ends = run.ords[:0], run.ends[:0]
+	u := space.units[task/g.per]
+	if st.pl.masks[u].n == 0 {
+		return nil
+	}
+	seg := st.s.units[u].seg
+	at := task % g.per * listChunk
+	for _, c := range sp.probed[at:min(at+listChunk, len(sp.probed))] {
+		var err error
+		if run.buf, err = seg.Postings(run.buf, c); err != nil {
+			return fmt.Errorf("postings of centroid %d: %w", c, err)
+		}
+		run.ords = append(run.ords, run.buf...)
+		run.ends = append(run.ends, len(run.ords))
+	}
+	return nil
+}
+
+// blockStage has a task per block of documents.
+type blockStage state
+
+func (t *blockStage) run(worker, task int) error {
+	st := (*state)(t)
+	w, g, lanes := &st.workers[worker], &st.gather, st.lanes
+	sp, b := &st.spaces[st.cur], g.blocks[task]
+	seg := st.s.units[b.unit].seg
+	w.acc = grow(w.acc, b.n*lanes)
+	clear(w.acc)
+	whole := b.n == seg.NumDocs()
+	for i := range g.per {
+		run := &g.chunks[b.place*g.per+i]
+		if err := st.ctx.Err(); err != nil {
+			return err
+		}
+		from := 0
+		for j, to := range run.ends {
+			list := run.ords[from:to]
+			from = to
+			if !whole {
+				lo, _ := slices.BinarySearch(list, uint32(b.first))
+				n, _ := slices.BinarySearch(list[lo:], uint32(b.first+b.n))
+				list = list[lo : lo+n]
+			}
+			kernel.RaiseU8(w.acc, lanes, uint32(b.first), list, sp.table[(i*listChunk+j)*lanes:])
+		}
+	}
+	sums := g.sums[b.sums:][:b.n]
+	kernel.SumRowsU8(sums, w.acc, lanes)
+	m := &st.pl.masks[b.unit]
+	// A sum of 0 is a document that no list holds, or that may not be found.
+	if !m.all {
+		for i := range sums {
+			if ord := b.first + i; m.docs[ord/64]&(1<<(ord%64)) == 0 {
+				sums[i] = 0
+			}
+		}
+	}
+	for _, v := range sums {
+		w.hist[v>>g.shift]++
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package plaid
+
+const raceEnabled = false
