@@ -7,15 +7,15 @@
 //
 // The stages, for a query of n tokens and a codebook of K centroids:
 //
-//  1. Centroid scores (section 4.1): one matrix product of all centroids with the query tokens, streamed
-//     in blocks. While a block is in cache each token's best centroids are collected, and the scores are
-//     narrowed to one row of n bytes per centroid. A byte counts steps above the token's own mean score;
-//     the step is one for the query, so that sums of bytes over tokens compare.
-//  2. Candidates (section 4.1): the posting lists of every token's NProbe best centroids are united, less
-//     tombstones and what Options.Filter excludes.
-//  3. Centroid interaction (section 4.2) with optional centroid pruning (section 4.3): a document's vectors
-//     are replaced by their centroids; per token the largest byte over the document's distinct codes, summed
-//     over tokens. The best NDocs go on.
+//  1. Centroid scores (section 4.1): one matrix product of all centroids with the query tokens, in blocks that are
+//     looked through for each token's best centroids while they lie in cache.
+//  2. Candidates (section 4.1): the posting lists of every token's NProbe best centroids, less tombstones and what
+//     Options.Filter excludes.
+//  3. Centroid interaction (section 4.2), carried by the same lists: every document has a row of bytes, one per query
+//     token, and reading the list of a centroid raises the rows of its documents to the centroid's own row, which has
+//     its scores for all tokens as steps above what a token is credited without a list of its own. Sums of the
+//     rows rank the documents, and the best NDocs go on. Documents' codes are not read, so the work grows with the
+//     lists and not with the candidates.
 //  4. MaxSim over the decompressed vectors, normalised again (section 4.4), in two passes: all of the shortlist
 //     in the compressed domain with integer arithmetic, then the best few times k decoded and in float32.
 //

@@ -44,12 +44,10 @@ func (f FilterFunc) Bitmap(seg *index.Segment) (*roaring.Bitmap, error) { return
 
 // Options are the knobs of a search. The zero value, and nil, choose by k and the collection's size.
 //
-// With NProbe and NDocs both 0 the cheapest way that keeps recall is taken, by the number n of live
-// documents that the filter allows:
+// With NProbe and NDocs both 0 the knobs that Tune has stored with the index are used, those for the least number of
+// hits that is not under k. Without any, by the number n of live documents that the filter allows:
 //
 //   - n <= 2,000: stages 2 and 3 are skipped, stage 4 scores all n documents;
-//   - n <= 32,768: stage 2 is skipped and stage 3 looks at all n documents, which costs about what reading
-//     posting lists does and misses nothing;
 //   - above: all four stages, NProbe grown by the filter's selectivity.
 //
 // Whatever the knobs, when k is more than half of n the search is exhaustive.
@@ -61,11 +59,10 @@ type Options struct {
 	// chooses, by k, the number of documents and how fine the codebook is. Values under k count as k. Documents
 	// that tie with the last one may pass too.
 	NDocs int
-	// CentroidThreshold prunes centroids from stage 3. A centroid takes part if for at least one query token its
-	// score reaches this fraction of the way from the token's mean centroid score to its best. Being
-	// relative it means the same for models with high and with low cosines. 0 prunes nothing, the default:
-	// the test costs about as much as what it avoids. A document whose centroids are all pruned keeps the
-	// lowest score and is dropped only if NDocs better ones exist.
+	// CentroidThreshold prunes the probed centroids. A centroid's list is read if for at least one query token that
+	// probes it its score reaches this fraction of the way from the token's mean centroid score to its best. Being
+	// relative it means the same for models with high and with low cosines. 0 prunes nothing, the default. A
+	// document in none of the lists is a hit only if there are fewer than k others.
 	CentroidThreshold float32
 	// Exhaustive decodes every allowed document and scores it in float32: the oracle for recall.
 	Exhaustive bool

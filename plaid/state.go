@@ -39,9 +39,7 @@ type state struct {
 	bits    []uint64
 	mean    []float32
 	cands   []candidate
-	spare   []candidate
 	values  []float32
-	counts  []int
 	gather  gather
 	stage1  centroidStage
 	stats   Stats
@@ -108,7 +106,7 @@ func (s *Searcher) release(st *state) {
 
 // bytes is about what st holds.
 func (st *state) bytes() int {
-	n := cap(st.bits)*8 + (cap(st.cands)+cap(st.spare))*12 + cap(st.values)*4 + st.gather.bytes()
+	n := cap(st.bits)*8 + cap(st.cands)*12 + cap(st.values)*4 + st.gather.bytes()
 	for i := range st.spaces {
 		sp := &st.spaces[i]
 		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.probed)*4

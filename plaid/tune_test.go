@@ -120,11 +120,11 @@ func TestTuneStores(t *testing.T) {
 	for i := range 20 {
 		queries = append(queries, c.query(docs[i], 5))
 	}
-	five, err := Tune(ctx, ix, queries, &TuneOptions{K: 5, Recall: .9})
+	_, err = Tune(ctx, ix, queries, &TuneOptions{K: 5, Recall: .9})
 	require.NoError(t, err)
 	three, err := Tune(ctx, ix, queries, &TuneOptions{K: 3, Recall: .9})
 	require.NoError(t, err)
-	five, err = Tune(ctx, ix, queries, &TuneOptions{K: 5, Recall: .8})
+	five, err := Tune(ctx, ix, queries, &TuneOptions{K: 5, Recall: .8})
 	require.NoError(t, err)
 	_, err = Tune(ctx, ix, nil, nil)
 	require.Error(t, err)
