@@ -205,6 +205,61 @@ func bytesReplace(b json.RawMessage, old, new string) json.RawMessage {
 	return json.RawMessage(strings.Replace(string(b), old, new, 1))
 }
 
+// TestModelTypes reads the same weights under other names of their architecture.
+func TestModelTypes(t *testing.T) {
+	for _, tc := range []struct {
+		golden, modelType string
+		drop              string // a field that must not be needed
+		same              bool
+	}{
+		{"qwen3", "bidirectional_pplx_qwen3", "is_causal", true},
+		{"qwen3_causal", "bidirectional_pplx_qwen3", "is_causal", false},
+		{"lfm2_bidirectional", "lfm2_bidirectional", "architectures", true},
+		{"llama", "llama_bidirec", "", false},
+		{"eurobert", "llama_bidirec", "is_causal", true},
+		{"byt5", "mt5", "", true},
+	} {
+		c := openBackbone(t, filepath.Join("testdata", tc.golden))
+		e, err := New(c, nil)
+		require.NoError(t, err)
+		b := randomBatch(e.Shape().Vocab, 20)
+		want := forward(t, e, b)
+		c.Config.ModelType = tc.modelType
+		if tc.drop != "" {
+			c.Config.Raw = edit(t, c.Config.Raw, tc.drop, nil)
+		}
+		e, err = New(c, nil)
+		require.NoError(t, err)
+		got := forward(t, e, b)
+		if tc.same {
+			require.Equal(t, want, got, tc.modelType)
+		} else {
+			require.NotEqual(t, want, got, tc.modelType)
+		}
+	}
+}
+
+// TestT5Names reads T5 from files that keep the other name of the token table, under the prefix that it suggests.
+func TestT5Names(t *testing.T) {
+	c := openBackbone(t, filepath.Join("testdata", "t5"))
+	e, err := New(c, nil)
+	require.NoError(t, err)
+	b := randomBatch(300, 20)
+	want := forward(t, e, b)
+	f := fakeTensors{}
+	for _, name := range c.Tensors.Names() {
+		x, _ := c.Tensors.Tensor(name)
+		f[strings.Replace(name, "shared.weight", "encoder.embed_tokens.weight", 1)] = x
+	}
+	c.Tensors = f
+	for _, prefix := range []string{"", "encoder."} {
+		c.Prefix = prefix
+		e, err = New(c, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, forward(t, e, b))
+	}
+}
+
 // TestDirectionFlags checks how a decoder's file says that it is an encoder.
 func TestDirectionFlags(t *testing.T) {
 	for _, tc := range []struct {
@@ -225,12 +280,15 @@ func TestDirectionFlags(t *testing.T) {
 }
 
 // hostile are values that a damaged or malicious config.json may hold.
-var hostile = []string{"0", "-1", "-9223372036854775808", "1", "7", "1073741823", "9223372036854775807", "1e300", "1.5", `"x"`, "null", "[]", "{}", "true", `["conv"]`, "[3]"}
+var hostile = []string{"0", "-1", "7", "1073741823", "9223372036854775807", "1e300", `"x"`, "null", `["conv"]`, "{}"}
 
 // TestHostileConfigs sets every field of every architecture's configuration to each of these values: the answer is an
 // error of a known kind or a model that runs, never a panic.
 func TestHostileConfigs(t *testing.T) {
 	for _, name := range goldenNames(t) {
+		if name == "qwen3_causal" || name == "byt5" || name == "lfm2_bidirectional" {
+			continue // the same loader as another
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ckpt := openBackbone(t, filepath.Join("testdata", name))
