@@ -52,7 +52,7 @@ const (
 
 	maxSegmentTokens = 1 << 31
 	maxDocuments     = 1<<31 - 1
-	sampleBytes      = 512 << 20 // memory for the training sample
+	sampleBytes      = 384 << 20 // memory for the training sample: a build peaks at twice and a little more
 )
 
 // Options shape a new index; Create writes them to the manifest. Only Dim (or Codebook) is needed.

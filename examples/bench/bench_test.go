@@ -97,7 +97,7 @@ func TestScale(t *testing.T) {
 	require.Len(t, got, 6)
 	require.Equal(t, "scale", got[5]["bench"])
 	require.Equal(t, true, got[5]["reached"])
-	require.Contains(t, got[5], "growth_exponent")
+	require.Contains(t, got[5], "growth_exponent_p50")
 	require.EqualValues(t, 400, got[5]["docs"])
 }
 

@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.docs, "docs", 5000, "documents of the synthetic workload")
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")
 	fl.StringVar(&b.sizes, "sizes", "10000,100000", "documents, for scale")
-	fl.Float64Var(&b.recall, "recall", .95, "recall@10 against the exact top 10 at which scale compares latencies")
+	fl.Float64Var(&b.recall, "recall", .9, "recall@10 against the exact top 10 at which scale compares latencies")
 	fl.Uint64Var(&b.seed, "seed", 1, "of the synthetic workload")
 	fl.BoolVar(&b.out.json, "json", false, "print JSON lines")
 	var peers files
