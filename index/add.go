@@ -190,7 +190,7 @@ func (a *adder) write(d *incoming) error {
 	a.vec = append(a.vec, d.vec...)
 	a.rows += d.rows
 	in := *d
-	in.vec = nil
+	in.vec, in.ids = nil, nil
 	a.batch = append(a.batch, in)
 	if a.rows < batchTokens && len(a.batch) < batchTokens {
 		return nil

@@ -127,7 +127,11 @@ func (a *adder) train(tokens uint64, all bool) (err error) {
 			return err
 		}
 	}
-	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
+	err = a.spool.each(func(d *incoming) error {
+		r.AddTokens(maxsim.Matrix{Data: d.vec, Rows: d.rows, Dim: a.ix.opts.Dim}, d.ids)
+		return context.Cause(a.ctx)
+	})
+	if err != nil {
 		return err
 	}
 	queries, err := a.queries()
@@ -221,7 +225,7 @@ func (ix *Index) trainBook(ctx context.Context, base *state, r *quant.Reservoir,
 	o := ix.opts
 	cb, err := quant.Train(ctx, r.Sample(), &quant.TrainOptions{
 		NBits: o.NBits, Centroids: o.Centroids, Tokens: tokens, Seed: o.Seed, Workers: o.Workers, Progress: progress,
-		Queries: queries, Like: base.focused(), Consume: true,
+		Queries: queries, Like: base.focused(), TokenIDs: r.TokenIDs(), Consume: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("index: training a codebook: %w", err)

@@ -67,6 +67,10 @@ func (s *spool) add(d *incoming) error {
 	for _, v := range d.vec {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
+	b = binary.AppendUvarint(b, uint64(len(d.ids)))
+	for _, v := range d.ids {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
 	s.buf = b
 	s.docs++
 	s.tokens += uint64(d.rows)
@@ -134,6 +138,7 @@ type spoolReader struct {
 	dim int
 	raw []byte
 	vec []float32
+	ids []uint32
 }
 
 func (r *spoolReader) bytes() ([]byte, error) {
@@ -191,7 +196,28 @@ func (r *spoolReader) next() (*incoming, error) {
 	for i := range d.vec {
 		d.vec[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 	}
-	return d, nil
+	return d, r.tokens(d)
+}
+
+// tokens reads the rows' ids, if there are any.
+func (r *spoolReader) tokens(d *incoming) error {
+	n, err := binary.ReadUvarint(r.r)
+	if err != nil || n == 0 {
+		return err
+	}
+	if n != uint64(d.rows) {
+		return fmt.Errorf("%d ids for %d tokens", n, d.rows)
+	}
+	raw := r.raw[:4*d.rows] // large enough: a vector has at least one value
+	if _, err := io.ReadFull(r.r, raw); err != nil {
+		return err
+	}
+	r.ids = r.ids[:0]
+	for i := range d.rows {
+		r.ids = append(r.ids, binary.LittleEndian.Uint32(raw[4*i:]))
+	}
+	d.ids = r.ids
+	return nil
 }
 
 func (r *spoolReader) meta(m Metadata) error {

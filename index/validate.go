@@ -23,6 +23,7 @@ type incoming struct {
 	meta Metadata
 	rows int
 	vec  []float32 // rows x dim
+	ids  []uint32  // of the rows' tokens, or nil
 }
 
 func checkID(id string) error {
@@ -64,13 +65,16 @@ func (o *Options) accept(d *Document, pos int, buf []float32) (incoming, error) 
 	case m.Rows > 0 && m.Dim != o.Dim:
 		return fail(fmt.Errorf("token 0 has dimension %d, the index has %d: %w", m.Dim, o.Dim, maxsim.ErrDim))
 	}
+	if d.TokenIDs != nil && len(d.TokenIDs) != m.Rows {
+		return fail(fmt.Errorf("%d token ids for %d vectors: %w", len(d.TokenIDs), m.Rows, maxsim.ErrDim))
+	}
 	vec := append(buf[:0], m.Data...)
 	for i := range m.Rows {
 		if err := o.acceptRow(vec[i*m.Dim : (i+1)*m.Dim]); err != nil {
 			return fail(fmt.Errorf("token %d: %w", i, err))
 		}
 	}
-	return incoming{pos: pos, id: d.ID, text: d.Text, meta: d.Meta, rows: m.Rows, vec: vec}, nil
+	return incoming{pos: pos, id: d.ID, text: d.Text, meta: d.Meta, rows: m.Rows, vec: vec, ids: d.TokenIDs}, nil
 }
 
 // acceptRow checks or changes one row's length. It computes in float64, in which squares of float32 values

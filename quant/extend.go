@@ -51,7 +51,7 @@ func (c *Codebook) Extend(ctx context.Context, sample maxsim.Matrix, o *ExtendOp
 		return nil, fmt.Errorf("quant: extend: %d centroids more than %d, must be 1 to %d in all: %w", k, c.k, MaxCentroids, ErrOption)
 	}
 	r := rng{o.Seed}
-	fit, held := split(&r, sample, heldOut(sample.Rows, k), false)
+	fit, held, _ := split(&r, sample, nil, heldOut(sample.Rows, k), false)
 	if err := rotateAll(ctx, c, fit, o.Workers); err != nil {
 		return nil, err
 	}

@@ -158,16 +158,30 @@ func clusterGroups(ctx context.Context, r *rng, data []float32, n, dim, k, iters
 	return m, m.iterate(ctx, refinements, func(done, _ int) { progress(2+done, steps) })
 }
 
-// share divides k centroids among groups in proportion to their rows (start holds where each begins), at
-// least one and at most one per row: largest remainders first.
+// share divides k centroids among groups in proportion to their rows; start holds where each begins.
 func share(start []int32, k int) []int {
-	groups := len(start) - 1
-	rows := func(g int) int { return int(start[g+1] - start[g]) }
-	n := start[groups]
+	rows := make([]int, len(start)-1)
+	weight := make([]float64, len(rows))
+	for g := range rows {
+		rows[g] = int(start[g+1] - start[g])
+		weight[g] = float64(rows[g])
+	}
+	return shareBy(rows, weight, k)
+}
+
+// shareBy divides k centroids among groups in proportion to their weights, at least one and at most one per row:
+// largest remainders first. There must be k rows.
+func shareBy(rows []int, weight []float64, k int) []int {
+	groups := len(rows)
+	var total float64
+	for _, w := range weight {
+		total += w
+	}
+	exact := func(g int) float64 { return float64(k) * weight[g] / total }
 	quota := make([]int, groups)
 	left := k
 	for g := range quota {
-		quota[g] = min(rows(g), max(1, int(float64(k)*float64(rows(g))/float64(n))))
+		quota[g] = min(rows[g], max(1, int(exact(g))))
 		left -= quota[g]
 	}
 	order := make([]int, groups)
@@ -175,7 +189,7 @@ func share(start []int32, k int) []int {
 		order[g] = g
 	}
 	// want is what a group lacks of its exact share; positive ones gain, negative ones lose.
-	want := func(g int) float64 { return float64(k)*float64(rows(g))/float64(n) - float64(quota[g]) }
+	want := func(g int) float64 { return exact(g) - float64(quota[g]) }
 	for left != 0 {
 		slices.SortStableFunc(order, func(a, b int) int {
 			switch wa, wb := want(a), want(b); {
@@ -190,7 +204,7 @@ func share(start []int32, k int) []int {
 			slices.Reverse(order)
 		}
 		for _, g := range order {
-			if left > 0 && quota[g] < rows(g) {
+			if left > 0 && quota[g] < rows[g] {
 				quota[g]++
 				left--
 			} else if left < 0 && quota[g] > 1 {
@@ -338,12 +352,34 @@ func (m *kmeans) update(c int) {
 	if kernel.Normalize(sum) > minNorm {
 		copy(cent, sum)
 	}
-	for _, i := range rows {
+	m.measureOne(c)
+}
+
+// measureOne sets the spread of a cluster.
+func (m *kmeans) measureOne(c int) {
+	cent := m.cent[c*m.dim : (c+1)*m.dim]
+	m.spread[c] = 0
+	for _, i := range m.order[m.start[c]:m.start[c+1]] {
 		row := m.data[int(i)*m.dim : (int(i)+1)*m.dim]
 		p := kernel.Dot(row, cent)
 		g := float64(stretch(p))
 		m.spread[c] += max(0, g*g*float64(kernel.Dot(row, row))-2*g*float64(p)+1)
 	}
+}
+
+// measure assigns all rows and sets the clusters' spreads; the centroids stay.
+func (m *kmeans) measure(ctx context.Context) error {
+	if err := m.assign(ctx); err != nil {
+		return err
+	}
+	m.sortByCluster()
+	return parallel(ctx, m.k, 64, m.workers, func() func(i, j int) {
+		return func(i, j int) {
+			for c := i; c < j; c++ {
+				m.measureOne(c)
+			}
+		}
+	})
 }
 
 // reseed gives each empty cluster from c0 to c1 (exclusive) one of the rows that fit their own centroid

@@ -225,7 +225,7 @@ func TestMeasure(t *testing.T) {
 				if v.queries.Rows > 0 {
 					c.focus = newFocus(c, &r, v.queries)
 				}
-				_, held := split(&r, w.docs, 20000, false)
+				_, held, _ := split(&r, w.docs, nil, 20000, false)
 				require.NoError(t, rotateAll(ctx, c, held, 0))
 				require.NoError(t, c.fitLevels(ctx, held, 0))
 				if v.quantiles {

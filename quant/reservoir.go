@@ -12,6 +12,7 @@ import (
 type Reservoir struct {
 	maxRows, dim int
 	data         []float32
+	ids          []uint32 // of the vectors' tokens; nil until some are given
 	seen         uint64
 	next         uint64 // number of the next vector that enters once the reservoir is full
 	w            float64
@@ -28,18 +29,37 @@ func NewReservoir(maxRows, dim int, seed uint64) *Reservoir {
 }
 
 // Add offers the rows of m, which are copied when kept. It panics when m has another dimension.
-func (r *Reservoir) Add(m maxsim.Matrix) {
+func (r *Reservoir) Add(m maxsim.Matrix) { r.AddTokens(m, nil) }
+
+// AddTokens is Add with the vocabulary ids of the rows, one each; nil stands for NoToken. It panics when there are
+// some but not as many as rows.
+func (r *Reservoir) AddTokens(m maxsim.Matrix, ids []uint32) {
 	if m.Rows == 0 {
 		return
 	}
-	if m.Dim != r.dim {
-		panic("quant: reservoir: vector of another dimension")
+	if m.Dim != r.dim || ids != nil && len(ids) != m.Rows {
+		panic("quant: reservoir: vector of another dimension, or not an id for each")
+	}
+	if ids != nil && r.ids == nil {
+		r.ids = make([]uint32, len(r.data)/r.dim, max(len(r.data)/r.dim, min(r.maxRows, 1<<16)))
+		for i := range r.ids {
+			r.ids[i] = NoToken
+		}
+	}
+	id := func(i int) uint32 {
+		if ids == nil {
+			return NoToken
+		}
+		return ids[i]
 	}
 	i := 0
 	if have := len(r.data) / r.dim; have < r.maxRows {
 		i = min(m.Rows, r.maxRows-have)
 		r.grow(have + i)
 		r.data = append(r.data, m.Data[:i*r.dim]...)
+		for j := 0; j < i && r.ids != nil; j++ {
+			r.ids = append(r.ids, id(j))
+		}
 		r.seen += uint64(i)
 		if have+i == r.maxRows {
 			r.skip()
@@ -51,6 +71,9 @@ func (r *Reservoir) Add(m maxsim.Matrix) {
 		i += int(step)
 		slot := int(r.rng.below(uint64(r.maxRows)))
 		copy(r.data[slot*r.dim:(slot+1)*r.dim], m.Row(i))
+		if r.ids != nil {
+			r.ids[slot] = id(i)
+		}
 		i++
 		left -= step + 1
 		r.seen += step + 1
@@ -85,6 +108,9 @@ func (r *Reservoir) skip() {
 func (r *Reservoir) Sample() maxsim.Matrix {
 	return maxsim.Matrix{Data: r.data, Rows: len(r.data) / r.dim, Dim: r.dim}
 }
+
+// TokenIDs returns the vocabulary ids of the sample's rows as a view, or nil when none were given.
+func (r *Reservoir) TokenIDs() []uint32 { return r.ids }
 
 // Seen returns how many vectors have been offered.
 func (r *Reservoir) Seen() uint64 { return r.seen }

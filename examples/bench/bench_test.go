@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -126,6 +127,11 @@ func TestReadWorkload(t *testing.T) {
 	defer w.close()
 	require.Equal(t, s.workload().tokens, w.tokens)
 	require.Equal(t, s.rels, w.rels)
+	require.Len(t, w.ids, int(w.tokens))
+	for d, err := range w.documents(t.Context(), 7, 9, strconv.Itoa, func(int) {}) {
+		require.NoError(t, err)
+		require.Len(t, d.TokenIDs, d.Vectors.Rows)
+	}
 	for i := range w.docs {
 		want, _ := s.doc(i, nil)
 		got, err := w.doc(i, nil)
@@ -147,6 +153,9 @@ func TestReadWorkload(t *testing.T) {
 	require.ErrorContains(t, err, "line 2")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "doclens.i32.npy"), npy.Append(nil, []int32{3, 4}, 2), 0o600))
 	require.NoError(t, os.Remove(filepath.Join(dir, "qrels.tsv")))
+	_, err = readWorkload(dir, 16)
+	require.ErrorContains(t, err, "ids")
+	require.NoError(t, os.Remove(filepath.Join(dir, "tokens.i32.npy")))
 	require.NoError(t, os.Remove(filepath.Join(dir, "d16", "truth_ids.i32.npy")))
 	_, err = readWorkload(dir, 16)
 	require.ErrorContains(t, err, "counts 7 tokens")
@@ -186,6 +195,7 @@ func writeWorkload(t *testing.T, dir string, s *synthetic) {
 	write("d16/docs.f16.npy", append(npy.Header(npy.Float16, rows, 16), docs...))
 	write("d16/queries.f16.npy", append(npy.Header(npy.Float16, len(s.queries), 32, 16), queries...))
 	write("qrels.tsv", []byte(rels))
+	write("tokens.i32.npy", npy.Append(nil, make([]int32, rows), rows))
 }
 
 func TestBadFlags(t *testing.T) {

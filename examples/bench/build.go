@@ -77,7 +77,7 @@ func runBuild(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	return b.out.print(b.head("build").add("docs", w.docs, "tokens", w.tokens).add(r.fields()...))
+	return b.out.print(b.head("build").add("by_token", w.ids != nil, "docs", w.docs, "tokens", w.tokens).add(r.fields()...))
 }
 
 func (r built) fields() []any {

@@ -7,10 +7,10 @@
 //	go run ./examples/bench -case encode -model DIR -data DIR -precision int8 -threads 1 -json
 //
 // DIR holds token vectors: d<dim>/docs.f16.npy (tokens, dim), doclens.i32.npy (documents), d<dim>/queries.f16.npy
-// (queries, rows, dim) and, if there, qrels.tsv (query, document, relevance) and d<dim>/truth_ids.i32.npy (queries,
-// n), the exact order; for encode, docs.jsonl and queries.jsonl. Without -data a small synthetic workload is made, so that everything runs anywhere in a
-// minute. With -index the index is kept (and used again when it is there); the cases open and search then measure a
-// process that has done nothing else.
+// (queries, rows, dim) and, if there, qrels.tsv (query, document, relevance), d<dim>/truth_ids.i32.npy (queries, n), the
+// exact order, and tokens.i32.npy (tokens), vocabulary ids; for encode, docs.jsonl and queries.jsonl. Without -data a
+// small synthetic workload is made, so that everything runs anywhere in a minute. With -index the index is kept (and
+// used again when it is there); the cases open and search then measure a process that has done nothing else.
 package main
 
 import (
@@ -39,6 +39,7 @@ type bench struct {
 	bits    int
 	index   string
 	points  string
+	ids     bool
 	topk    int
 	queries int
 	docs    int
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.threads, "threads", 1, "threads to use")
 	fl.IntVar(&b.bits, "bits", 4, "bits per dimension: 1, 2, 4, 8 or 16")
 	fl.StringVar(&b.index, "index", "", "`folder` of the index, made when it is not there; none: a temporary one")
+	fl.BoolVar(&b.ids, "ids", false, "cluster by the tokens' vocabulary ids, where -data has them")
 	fl.StringVar(&b.points, "points", defaultPoints, "knob settings: nprobe:ndocs, auto, exhaustive")
 	fl.IntVar(&b.topk, "topk", 100, "hits per query")
 	fl.IntVar(&b.queries, "nq", 300, "queries, evenly spaced among those that there are")

@@ -31,6 +31,9 @@ type workload struct {
 	rels    []map[int]bool // per query; nil: not judged
 	truth   [][]int        // per query, the exact order; nil until it is asked for
 
+	ids   []uint32 // vocabulary id of every token vector, or nil
+	start []int64  // with ids: the first token of each document
+
 	// doc gives the vectors of a document, in buf's memory if it is large enough. Safe for concurrent use.
 	doc   func(i int, buf []float32) (maxsim.Matrix, error)
 	close func() error
@@ -44,6 +47,9 @@ func (b *bench) load() (*workload, error) {
 	w, err := readWorkload(b.data, b.dim)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.data, err)
+	}
+	if !b.ids {
+		w.ids = nil
 	}
 	return w, nil
 }
@@ -67,6 +73,17 @@ func readWorkload(dir string, dim int) (_ *workload, err error) {
 		return nil, err
 	}
 	if w.rels, err = readRels(filepath.Join(dir, "qrels.tsv"), len(w.queries)); err != nil {
+		return nil, err
+	}
+	if ids, err := readInts(filepath.Join(dir, "tokens.i32.npy"), 1); err == nil {
+		if len(ids.data) != int(w.tokens) {
+			return nil, fmt.Errorf("tokens.i32.npy has %d ids, doclens.i32.npy counts %d tokens", len(ids.data), w.tokens)
+		}
+		w.ids, w.start = make([]uint32, len(ids.data)), off
+		for i, id := range ids.data {
+			w.ids[i] = uint32(id)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	truth, err := readInts(filepath.Join(sub, "truth_ids.i32.npy"), 2)
@@ -237,7 +254,11 @@ func (w *workload) documents(ctx context.Context, i, j int, id func(int) string,
 				m, err = w.doc(d, buf)
 			}
 			buf = m.Data
-			if !yield(index.Document{ID: id(d), Vectors: m}, err) || err != nil {
+			doc := index.Document{ID: id(d), Vectors: m}
+			if w.ids != nil {
+				doc.TokenIDs = w.ids[w.start[d]:w.start[d+1]]
+			}
+			if !yield(doc, err) || err != nil {
 				return
 			}
 			done(d + 1 - i)
