@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -156,9 +157,37 @@ func complete(dir string) error {
 		return nil
 	}
 	for _, w := range append([]string{"adapter_model.safetensors"}, weights...) {
-		if _, err := os.Stat(filepath.Join(dir, w)); err == nil {
-			return nil
+		path := filepath.Join(dir, w)
+		if _, err := os.Stat(path); err != nil {
+			continue
 		}
+		if strings.HasSuffix(w, ".index.json") {
+			return shards(path)
+		}
+		return nil
 	}
 	return errors.New("no weights in " + dir)
+}
+
+// shards looks for the files that an index lists.
+func shards(index string) error {
+	b, err := os.ReadFile(index)
+	if err != nil {
+		return err
+	}
+	var j struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(b, &j); err != nil {
+		return fmt.Errorf("%s: %w", index, err)
+	}
+	for _, name := range j.WeightMap {
+		if !local(name) {
+			return fmt.Errorf("%w: %s lists %.200q", ErrName, index, name)
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(index), filepath.FromSlash(name))); err != nil {
+			return err
+		}
+	}
+	return nil
 }

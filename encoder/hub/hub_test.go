@@ -244,6 +244,18 @@ func TestFetch(t *testing.T) {
 	_, err = Fetch(t.Context(), repo, nil)
 	require.ErrorIs(t, err, ErrOffline)
 	require.ErrorContains(t, err, "no weights")
+	// Another tool may have fetched one of two parts.
+	index := filepath.Join(dir, "model.safetensors.index.json")
+	require.NoError(t, os.WriteFile(index, []byte(`{"weight_map":{"a":"1.safetensors","b":"1.safetensors"}}`), 0o666))
+	_, err = Fetch(t.Context(), repo, nil)
+	require.ErrorIs(t, err, ErrOffline)
+	require.ErrorContains(t, err, "1.safetensors")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1.safetensors"), nil, 0o666))
+	_, err = Fetch(t.Context(), repo, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(index, []byte(`{"weight_map":{"a":"../x"}}`), 0o666))
+	_, err = Fetch(t.Context(), repo, nil)
+	require.ErrorIs(t, err, ErrName)
 	t.Setenv("HF_HUB_OFFLINE", "0")
 	o.Retries = -1
 	_, err = Fetch(t.Context(), repo, o)
