@@ -57,7 +57,7 @@ var sourceMutants = []sourceMutant{
 	{name: "checksum of the checksum table", file: "segfile.go", edits: []string{"if got := crc32c(table); got != foot.tableCRC {", "if got := uint32(0); got != 0 {"}},
 	{name: "checksum of the table of contents", file: "segfile.go", edits: []string{"if got := crc32c(tocBytes); got != foot.tocCRC {", "if got := uint32(0); got != 0 {"}},
 	{name: "checksum of the footer", file: "format.go", edits: []string{"if want, got := le.Uint32(b[52:]), crc32c(b[:52]); want != got {", "if want, got := uint32(0), uint32(0); want != got {"}},
-	{name: "copy of the tail against the tail", file: "segfile.go", edits: []string{"if !bytes.Equal(f.data[f.foot.copyOff:end], tail) {", "if len(tail) == 0 {"}},
+	{name: "copy of the tail against the tail", file: "segfile.go", edits: []string{"if !bytes.Equal(f.data[f.foot.copyOff:end], tail) {", "if !bytes.Equal(tail, tail) {"}},
 	{name: "zeros behind the copy of the tail", file: "segfile.go", edits: []string{"func(b byte) bool { return b != 0 }); i >= 0 {", "func(b byte) bool { return false }); i >= 0 {"}},
 	{name: "checksums when a damaged tail is put together", file: "salvage.go", run: "RepairFlip", edits: []string{" && crc32c(data[off:off+length]) == sum {", " {"}},
 	{name: "hash of a segment's tail", file: "state.go", edits: []string{`{"tail_sha256", s.Tail, f.root},`, `{"tail_sha256", s.Tail, s.Tail},`}},
