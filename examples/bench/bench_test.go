@@ -207,3 +207,23 @@ func TestBadFlags(t *testing.T) {
 		require.Error(t, run(t.Context(), args, &out, &out), args)
 	}
 }
+
+func TestTokenize(t *testing.T) {
+	dir := t.TempDir()
+	vocab := []string{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
+		vocab = append(vocab, string(c), "##"+string(c))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "vocab.txt"), []byte(strings.Join(vocab, "\n")), 0o600))
+	for _, threads := range []string{"1", "2"} {
+		got := lines(t, "-case", "tokenize", "-model", dir, "-threads", threads, "-docs", "100")
+		require.Len(t, got, 1)
+		for _, key := range []string{"load_ms", "mb_per_s", "mb_per_cpu_s", "tokens_per_s"} {
+			require.Greater(t, got[0][key], 0.0, key)
+		}
+	}
+	var out bytes.Buffer
+	require.ErrorContains(t, run(t.Context(), []string{"-case", "tokenize"}, &out, &out), "-model")
+	require.ErrorContains(t, run(t.Context(), []string{"-case", "tokenize", "-model", t.TempDir()}, &out, &out), "no tokenizer")
+	require.ErrorIs(t, run(t.Context(), []string{"-case", "tokenize", "-model", dir, "-data", dir}, &out, &out), os.ErrNotExist)
+}

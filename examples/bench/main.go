@@ -5,10 +5,11 @@
 //	go run ./examples/bench -case build|batch|open -data DIR -bits 2 -json
 //	go run ./examples/bench -case scale -sizes 10000,100000,1000000
 //	go run ./examples/bench -case encode -model DIR -data DIR -precision int8 -threads 1 -json
+//	go run ./examples/bench -case tokenize -model DIR -data DIR -threads 1 -json
 //
 // DIR holds token vectors: d<dim>/docs.f16.npy (tokens, dim), doclens.i32.npy (documents), d<dim>/queries.f16.npy
 // (queries, rows, dim) and, if there, qrels.tsv (query, document, relevance), d<dim>/truth_ids.i32.npy (queries, n), the
-// exact order, and tokens.i32.npy (tokens), vocabulary ids; for encode, docs.jsonl and queries.jsonl. Without -data a
+// exact order, and tokens.i32.npy (tokens), vocabulary ids; for encode and tokenize, docs.jsonl and queries.jsonl. Without -data a
 // small synthetic workload is made, so that everything runs anywhere in a minute. With -index the index is kept (and
 // used again when it is there); the cases open and search then measure a process that has done nothing else.
 package main
@@ -53,14 +54,15 @@ type bench struct {
 
 // cases are the comparisons by name. A file that adds one registers it here.
 var cases = map[string]func(context.Context, *bench) error{
-	"encode":  runEncode,
-	"kernels": runKernels,
-	"build":   runBuild,
-	"search":  runSearch,
-	"batch":   runBatch,
-	"open":    runOpen,
-	"scale":   runScale,
-	"plot":    func(context.Context, *bench) error { return nil },
+	"tokenize": runTokenize,
+	"encode":   runEncode,
+	"kernels":  runKernels,
+	"build":    runBuild,
+	"search":   runSearch,
+	"batch":    runBatch,
+	"open":     runOpen,
+	"scale":    runScale,
+	"plot":     func(context.Context, *bench) error { return nil },
 }
 
 func main() {
