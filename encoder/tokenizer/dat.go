@@ -23,7 +23,7 @@ const (
 
 // datKey is a token on its way into a double array.
 type datKey struct {
-	head uint64 // the first 8 bytes, big-endian
+	head uint64 // 8 bytes of it, big-endian: the first ones, then those around the depth that is looked at
 	id   int32
 	size int32
 }
@@ -31,12 +31,6 @@ type datKey struct {
 // newDAT indexes the tokens of a vocabulary. Of equal tokens the last one's id counts.
 func newDAT(v *vocab) (*dat, error) {
 	keys := sortedKeys(v)
-	at := func(k datKey, depth int32) byte {
-		if depth < 8 {
-			return byte(k.head >> (56 - 8*depth))
-		}
-		return v.tokens[k.id][depth]
-	}
 	// A node is the range of the tokens that start with its string, the token that is its string left out.
 	type node struct{ from, to, depth, place int32 }
 	p := packer{units: make([]uint64, 256, 256+v.bytes/2), used: make([]uint64, 4)}
@@ -58,9 +52,15 @@ func newDAT(v *vocab) (*dat, error) {
 	for i := 0; i < len(queue); i++ { // breadth first: the nodes that most walks pass lie together
 		n := queue[i]
 		labels, ends = labels[:0], ends[:0]
+		if n.depth > 0 && n.depth%8 == 0 {
+			for k := n.from; k < n.to; k++ {
+				keys[k].head = eightBytes(v.tokens[keys[k].id][n.depth:])
+			}
+		}
+		shift := 56 - 8*(n.depth%8)
 		for k := n.from; k < n.to; {
-			c := at(keys[k], n.depth)
-			for k++; k < n.to && at(keys[k], n.depth) == c; k++ {
+			c := byte(keys[k].head >> shift)
+			for k++; k < n.to && byte(keys[k].head>>shift) == c; k++ {
 			}
 			labels, ends = append(labels, c), append(ends, k)
 		}
@@ -81,14 +81,22 @@ func newDAT(v *vocab) (*dat, error) {
 	return &dat{p.units}, nil
 }
 
+// eightBytes are the first bytes of a string, big-endian, with zeros behind its end.
+func eightBytes(s string) uint64 {
+	if len(s) >= 8 {
+		return uint64(s[7]) | uint64(s[6])<<8 | uint64(s[5])<<16 | uint64(s[4])<<24 | uint64(s[3])<<32 | uint64(s[2])<<40 | uint64(s[1])<<48 | uint64(s[0])<<56
+	}
+	var head [8]byte
+	copy(head[:], s)
+	return binary.BigEndian.Uint64(head[:])
+}
+
 // sortedKeys returns the tokens in the order of their bytes.
 func sortedKeys(v *vocab) []datKey {
 	keys := make([]datKey, 0, len(v.tokens))
 	for id, token := range v.tokens {
 		if v.known[id] && token != "" {
-			var head [8]byte
-			copy(head[:], token)
-			keys = append(keys, datKey{binary.BigEndian.Uint64(head[:]), int32(id), int32(len(token))})
+			keys = append(keys, datKey{eightBytes(token), int32(id), int32(len(token))})
 		}
 	}
 	// By radix on the first 8 bytes, then by comparison among those that are equal there.
