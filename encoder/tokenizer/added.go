@@ -98,6 +98,7 @@ type part struct {
 // over whole, and a match may start inside the white space that the one before has swallowed.
 func (s *addedSet) split(dst []part, text string, noSpecial bool) []part {
 	done := 0
+	blank := span{-1, -1} // the last white space that a token has swallowed behind it
 	if s != nil {
 		for at := 0; ; {
 			tok, start, end := s.find(text, at)
@@ -126,12 +127,17 @@ func (s *addedSet) split(dst []part, text string, noSpecial bool) []part {
 				start = max(start, done)
 			}
 			if tok.RStrip {
-				for end < len(text) {
-					r, n := utf8.DecodeRuneInString(text[end:])
-					if flagsOf(r)&isSpace == 0 {
-						break
+				if from := int32(end); from < blank.start || from > blank.end {
+					for end < len(text) {
+						r, n := utf8.DecodeRuneInString(text[end:])
+						if flagsOf(r)&isSpace == 0 {
+							break
+						}
+						end += n
 					}
-					end += n
+					blank = span{from, int32(end)}
+				} else { // tokens of white space within it: look at it once
+					end = int(blank.end)
 				}
 			}
 			if done < start {

@@ -41,10 +41,6 @@ const (
 	spmByte
 )
 
-// maxPiece bounds the length of a piece: finding the merges of a BPE model takes time in its square. SentencePiece
-// makes pieces of up to 16 characters unless told otherwise.
-const maxPiece = 1 << 12
-
 // spmModel is what a model file holds, as far as it concerns tokenization.
 type spmModel struct {
 	text   []byte // all pieces
@@ -197,7 +193,7 @@ func (m *spmModel) readPiece(w *wire) error {
 			if !utf8.Valid(b) {
 				return w.errorf("piece %d is not UTF-8", len(m.ends))
 			}
-			if len(b) > maxPiece {
+			if len(b) > maxToken {
 				return w.errorf("piece %d has %d bytes", len(m.ends), len(b))
 			}
 			m.text = append(m.text, b...)

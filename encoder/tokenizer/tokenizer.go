@@ -282,6 +282,9 @@ func build(v *vocab, norm normalizer, pre []any, m model, added []AddedToken, na
 		if a.Content == "" {
 			continue
 		}
+		if len(a.Content) > maxToken {
+			return nil, tooLong("added token", len(a.Content))
+		}
 		id, ok := t.ID(a.Content)
 		if !ok {
 			id = int32(t.size)
@@ -304,7 +307,9 @@ func build(v *vocab, norm normalizer, pre []any, m model, added []AddedToken, na
 		}
 		t.addedByID[id], t.addedID[a.Content] = a.Content, id
 	}
-	t.index()
+	if err := t.index(); err != nil {
+		return nil, err
+	}
 	for i, list := range names {
 		t.special[i] = -1
 		for _, name := range list {
@@ -343,12 +348,14 @@ func (t *Tokenizer) WithBERT(lowerCase, stripAccents, cjk *bool) *Tokenizer {
 		marks: t.marks, cached: t.cached, trims: t.trims, blanks: t.blanks, before: t.before, after: t.after, size: t.size, unk: t.unk, special: t.special,
 		normalizer: newBertNormalizer(n.clean, split, strip, lower),
 	}
-	c.index()
+	if err := c.index(); err != nil {
+		panic(err) // cannot happen: this normalizer makes a text at most four times as long
+	}
 	return c
 }
 
 // index builds the two sets of added tokens.
-func (t *Tokenizer) index() {
+func (t *Tokenizer) index() error {
 	var raw, normalized []AddedToken
 	var rawText, normalizedText []string
 	var s scratch
@@ -356,10 +363,14 @@ func (t *Tokenizer) index() {
 		if a.Normalized {
 			s.norm.reset(0)
 			t.normalizer.normalize(&s.norm, a.Content, &s)
+			if len(s.norm.text) > 16*maxToken {
+				return tooLong("normalised added token", len(s.norm.text))
+			}
 			normalized, normalizedText = append(normalized, a), append(normalizedText, string(s.norm.text))
 		} else {
 			raw, rawText = append(raw, a), append(rawText, a.Content)
 		}
 	}
 	t.raw, t.normalized = newAddedSet(raw, rawText), newAddedSet(normalized, normalizedText)
+	return nil
 }

@@ -18,6 +18,14 @@ type vocab struct {
 // maxVocab bounds ids; the largest vocabularies in use have 256,000 tokens.
 const maxVocab = 1 << 24
 
+// maxToken bounds the length of tokens, in bytes: models look ahead as far as the longest token at every place of a
+// text. The longest in use have a few hundred.
+const maxToken = 1 << 12
+
+func tooLong(what string, n int) error {
+	return &UnsupportedError{Component: what, Name: fmt.Sprintf("of %d bytes; the limit is %d", n, maxToken)}
+}
+
 // newVocab returns an empty vocabulary for n tokens with ids up to maxID.
 func newVocab(n, maxID int) (*vocab, error) {
 	if maxID >= maxVocab || maxID > 4*n+1<<16 { // a small file must not ask for much memory
@@ -55,6 +63,9 @@ func (v *vocab) id(token []byte) (int32, bool) {
 func (v *vocab) add(token string, id int) error {
 	if id < 0 || id >= len(v.tokens) {
 		return fmt.Errorf("%w: token %q has id %d", ErrCorrupt, token, id)
+	}
+	if len(token) > maxToken {
+		return tooLong("token", len(token))
 	}
 	if v.known[id] {
 		if v.tokens[id] == token {
