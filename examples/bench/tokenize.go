@@ -55,11 +55,14 @@ func runTokenize(ctx context.Context, b *bench) error {
 		watch := startWatch()
 		tokens := encodeAll(tok, texts, b.threads)
 		wall, cpu := watch.seconds()
-		mb, cpuMB = max(mb, float64(size)/wall/1e6), max(cpuMB, float64(size)/cpu/1e6)
+		mb = max(mb, float64(size)/wall/1e6)
+		if cpu > 0 { // some systems do not tell
+			cpuMB = max(cpuMB, float64(size)/cpu/1e6)
+		}
 		perS = max(perS, float64(tokens)/wall)
 	}
 	return b.out.print(record{}.add("bench", "tokenize", "tokenizer", filepath.Base(filepath.Dir(path))+" "+filepath.Base(path), "threads", b.threads,
-		"load_ms", round(load*1e3, 1), "load_cpu_ms", round(loadCPU*1e3, 1), "mb_per_s", round(mb, 2), "mb_per_cpu_s", round(cpuMB, 2), "tokens_per_s", round(perS, 0)))
+		"load_ms", round(load*1e3, 3), "load_cpu_ms", round(loadCPU*1e3, 3), "mb_per_s", round(mb, 2), "mb_per_cpu_s", round(cpuMB, 2), "tokens_per_s", round(perS, 0)))
 }
 
 // encodeAll encodes texts in several goroutines and counts the tokens.
