@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	b := &bench{out: &printer{w: stdout}, log: stderr}
 	name := fl.String("case", "", names)
 	fl.StringVar(&b.data, "data", "", "`folder` of token vectors; none: a small synthetic workload")
-	fl.StringVar(&b.model, "model", "", "checkpoint `path`, for encode; none: the embedded model")
+	fl.StringVar(&b.model, "model", "", "checkpoint `path`, for encode, where none means the embedded model; or tokenizer path, for tokenize")
 	fl.StringVar(&b.prec, "precision", "all", "of encode: float32, bfloat16, int8 or all")
 	fl.IntVar(&b.dim, "dim", 128, "dimension: the sub-folder d<dim> of -data")
 	fl.IntVar(&b.threads, "threads", 1, "threads to use")
