@@ -47,6 +47,9 @@ func (s *Searcher) searchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o
 		}
 		valid = append(valid, i)
 	}
+	if s.device != nil {
+		return s.batchDevice(ctx, qs, valid, pl, out, o)
+	}
 	b := &batch{s: s, ctx: ctx, pl: pl, qs: qs, out: out, groups: s.group(qs, valid, pl)}
 	outer := max(min(pl.workers, len(b.groups)), 1)
 	b.inner = max(pl.workers/outer, 1)
@@ -55,6 +58,26 @@ func (s *Searcher) searchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o
 	}
 	if o != nil && o.Stats != nil {
 		*o.Stats = b.stats
+	}
+	return out, nil
+}
+
+// batchDevice searches the valid queries on the device.
+func (s *Searcher) batchDevice(ctx context.Context, qs []maxsim.Matrix, valid []int, pl *plan, out []Result, o *Options) ([]Result, error) {
+	some := make([]maxsim.Matrix, len(valid))
+	for i, v := range valid {
+		some[i] = qs[v]
+	}
+	var stats Stats
+	hits, err := s.searchDevice(ctx, some, pl, &stats)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range valid {
+		out[v].Hits = hits[i]
+	}
+	if o != nil && o.Stats != nil {
+		*o.Stats = stats
 	}
 	return out, nil
 }

@@ -22,6 +22,7 @@ type Searcher struct {
 	tuned  []index.Tuning // by ascending K
 	masks  []mask         // per unit: the live documents
 	pool   sync.Pool      // of *state
+	device DeviceIndex    // nil on the CPU
 }
 
 // NewSearcher returns a Searcher over s. It reads the segments' deletions and nothing else, so it is
@@ -107,6 +108,17 @@ func (s *Searcher) search(ctx context.Context, q maxsim.Matrix, k int, o *Option
 	}
 	if err := s.checkQuery(q); err != nil {
 		return nil, err
+	}
+	if s.device != nil {
+		st.stats = Stats{}
+		res, err := s.searchDevice(ctx, []maxsim.Matrix{q}, &st.own, &st.stats)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil && o.Stats != nil {
+			*o.Stats = st.stats
+		}
+		return res[0], nil
 	}
 	hits, err := st.search(ctx, q, &st.own)
 	if err != nil {

@@ -1,0 +1,296 @@
+//go:build darwin || linux || windows
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	_ "embed"
+)
+
+//go:embed kernels/maxsim.ptx
+var maxsimPTX string
+
+//go:embed kernels/plaid.ptx
+var plaidPTX string
+
+// Info describes a device.
+type Info struct {
+	Number          int
+	Name            string
+	Major, Minor    int // compute capability
+	Multiprocessors int
+	Memory          uint64 // bytes
+	Driver          int    // version of the CUDA interface, such as 12040 for 12.4
+}
+
+// Device is an open device. One goroutine, on an operating-system thread of its own, makes all calls to the driver, one
+// job after another; the methods are safe for concurrent use.
+type Device struct {
+	d       *driver
+	info    Info
+	context uintptr
+	modules []uintptr
+	kernels map[string]uintptr
+	shared  int // bytes of shared memory that a block may have
+
+	jobs chan job
+	done chan struct{}
+
+	lost   atomic.Pointer[Error] // why the device is lost
+	mu     sync.Mutex            // held while a job is handed over, so that Close cannot come between
+	closed bool
+}
+
+type job struct {
+	f    func() error
+	done chan error
+}
+
+// Devices lists the devices. Errors wrap ErrNoDriver or *Error.
+func Devices() ([]Info, error) {
+	d, err := loadDriver()
+	if err != nil {
+		return nil, err
+	}
+	n, err := out[int32](d, "cuDeviceGetCount")
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, n)
+	for i := range infos {
+		if infos[i], err = d.describe(i); err != nil {
+			return nil, err
+		}
+	}
+	return infos, nil
+}
+
+// Attributes of a device, CUdevice_attribute.
+const (
+	attrMultiprocessors = 16
+	attrMajor           = 75
+	attrMinor           = 76
+	attrSharedOptIn     = 97
+)
+
+func (d *driver) describe(n int) (Info, error) {
+	info := Info{Number: n}
+	dev, err := out[int32](d, "cuDeviceGet", uintptr(n))
+	if err != nil {
+		return info, err
+	}
+	var name [256]byte
+	if err := d.call("cuDeviceGetName", address(&name[0]), uintptr(len(name)-1), uintptr(dev)); err != nil {
+		return info, err
+	}
+	info.Name = cString(&name[0])
+	version, err := out[int32](d, "cuDriverGetVersion")
+	if err != nil {
+		return info, err
+	}
+	info.Driver = int(version)
+	for attr, to := range map[uintptr]*int{attrMultiprocessors: &info.Multiprocessors, attrMajor: &info.Major, attrMinor: &info.Minor} {
+		v, err := out[int32](d, "cuDeviceGetAttribute", attr, uintptr(dev))
+		if err != nil {
+			return info, err
+		}
+		*to = int(v)
+	}
+	size, err := out[uintptr](d, "cuDeviceTotalMem_v2", uintptr(dev))
+	info.Memory = uint64(size)
+	return info, err
+}
+
+// Open opens device n, counted from 0, and compiles the kernels for it, which takes a few seconds the first time; the driver
+// keeps the result.
+//
+// Errors wrap ErrNoDriver, ErrNoDevice (no such number, or a compute capability under 8.0), or *Error.
+func Open(n int) (*Device, error) {
+	d, err := loadDriver()
+	if err != nil {
+		return nil, err
+	}
+	count, err := out[int32](d, "cuDeviceGetCount")
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 || n >= int(count) {
+		return nil, fmt.Errorf("device %d of %d: %w", n, count, ErrNoDevice)
+	}
+	info, err := d.describe(n)
+	if err != nil {
+		return nil, err
+	}
+	if info.Major < 8 {
+		return nil, fmt.Errorf("device %d, %s, has compute capability %d.%d, the least is 8.0: %w", n, info.Name, info.Major, info.Minor, ErrNoDevice)
+	}
+	dev := &Device{d: d, info: info, jobs: make(chan job), done: make(chan struct{}), kernels: map[string]uintptr{}}
+	started := make(chan error)
+	go dev.work(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("device %d, %s: %w", n, info.Name, err)
+	}
+	return dev, nil
+}
+
+// Info describes the device.
+func (v *Device) Info() Info { return v.info }
+
+// Name is the device's name with its number.
+func (v *Device) Name() string { return fmt.Sprintf("cuda:%d %s", v.info.Number, v.info.Name) }
+
+// Close waits for the job in progress and gives the context back. Indexes on the device are gone with it. Closing again
+// does nothing.
+func (v *Device) Close() error {
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return nil
+	}
+	v.closed = true
+	v.mu.Unlock()
+	close(v.jobs)
+	<-v.done
+	return nil
+}
+
+// work is the device's goroutine: contexts belong to operating-system threads.
+func (v *Device) work(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(v.done)
+	err := v.start()
+	started <- err
+	if err != nil {
+		return
+	}
+	for j := range v.jobs {
+		err := j.f()
+		var e *Error
+		if errors.As(err, &e) && e.lost() {
+			v.lost.CompareAndSwap(nil, e)
+		}
+		j.done <- err
+	}
+	v.stop()
+}
+
+func (v *Device) start() (err error) {
+	dev := uintptr(v.info.Number)
+	if v.context, err = out[uintptr](v.d, "cuDevicePrimaryCtxRetain", dev); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			v.stop()
+		}
+	}()
+	if err := v.d.call("cuCtxSetCurrent", v.context); err != nil {
+		return err
+	}
+	shared, err := out[int32](v.d, "cuDeviceGetAttribute", attrSharedOptIn, dev)
+	if err != nil {
+		return err
+	}
+	v.shared = int(shared)
+	for _, m := range []struct {
+		ptx     string
+		kernels []string
+	}{
+		{maxsimPTX, []string{"maxsim_f32", "maxsim_f16", "maxsim_bf16"}},
+		{plaidPTX, []string{
+			"centroid_scores", "byte_scale", "centroid_bytes", "probe_select", "mark_postings", "interact", "select_best", "gather_docs",
+			"score_compressed", "score_decoded", "assign", "copy_words",
+		}},
+	} {
+		image := append([]byte(m.ptx), 0)
+		module, err := out[uintptr](v.d, "cuModuleLoadDataEx", address(&image[0]), 0, 0, 0)
+		runtime.KeepAlive(image)
+		if err != nil {
+			return err
+		}
+		v.modules = append(v.modules, module)
+		for _, name := range m.kernels {
+			c := append([]byte(name), 0)
+			f, err := out[uintptr](v.d, "cuModuleGetFunction", module, address(&c[0]))
+			runtime.KeepAlive(c)
+			if err != nil {
+				return fmt.Errorf("kernel %s: %w", name, err)
+			}
+			v.kernels[name] = f
+		}
+	}
+	return nil
+}
+
+func (v *Device) stop() {
+	// Nothing is left to do about errors: the process or the device goes away.
+	for _, m := range v.modules {
+		_ = v.d.call("cuModuleUnload", m)
+	}
+	_ = v.d.call("cuCtxSetCurrent", 0)
+	_ = v.d.call("cuDevicePrimaryCtxRelease_v2", uintptr(v.info.Number))
+}
+
+// do runs f on the device's goroutine.
+func (v *Device) do(f func() error) error {
+	if e := v.lost.Load(); e != nil {
+		return fmt.Errorf("%w since %w", ErrLost, e)
+	}
+	j := job{f, make(chan error, 1)}
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return ErrClosed
+	}
+	v.jobs <- j
+	v.mu.Unlock()
+	return <-j.done
+}
+
+const sharedSizeAttribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+
+// allowShared raises a kernel's limit of dynamic shared memory from the 48 KiB that every device has.
+func (v *Device) allowShared(kernel string, bytes int) error {
+	if bytes > v.shared-(8<<10) { // the kernels' static part
+		return fmt.Errorf("kernel %s needs %d bytes of shared memory, the device has %d: %w", kernel, bytes, v.shared, ErrUnsupported)
+	}
+	if bytes <= 40<<10 {
+		return nil
+	}
+	return v.d.call("cuFuncSetAttribute", v.kernels[kernel], sharedSizeAttribute, uintptr(bytes))
+}
+
+// launch starts a kernel. Arguments are device pointers (mem), ints and 32-bit floats.
+func (v *Device) launch(s *stream, kernel string, gridX, gridY, threads, shared int, args ...any) error {
+	if gridX == 0 || gridY == 0 {
+		return nil
+	}
+	const most = 24
+	values, pointers := new([most]uint64), new([most]unsafe.Pointer)
+	for i, a := range args {
+		switch a := a.(type) {
+		case mem:
+			values[i] = uint64(a.ptr)
+		case int:
+			values[i] = uint64(uint32(int32(a)))
+		default:
+			panic(fmt.Sprintf("cuda: argument %d of %s is a %T", i, kernel, a))
+		}
+		pointers[i] = unsafe.Pointer(&values[i])
+	}
+	err := v.d.call("cuLaunchKernel", v.kernels[kernel], uintptr(gridX), uintptr(gridY), 1, uintptr(threads), 1, 1,
+		uintptr(shared), s.handle, address(&pointers[0]), 0)
+	runtime.KeepAlive(values)
+	runtime.KeepAlive(pointers)
+	if err != nil {
+		return fmt.Errorf("kernel %s: %w", kernel, err)
+	}
+	return nil
+}

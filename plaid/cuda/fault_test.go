@@ -1,0 +1,152 @@
+//go:build darwin || linux || windows
+
+package cuda
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/plaid"
+)
+
+func errorsIsClosed(err error) bool { return errors.Is(err, ErrClosed) }
+
+func TestNoDriver(t *testing.T) {
+	t.Setenv(EnvDriver, filepath.Join(t.TempDir(), "libcuda.so"))
+	_, err := Open(0)
+	require.ErrorIs(t, err, ErrNoDriver)
+	_, err = Devices()
+	require.ErrorIs(t, err, ErrNoDriver)
+	_, err = plaid.OpenDevice("cuda")
+	require.ErrorIs(t, err, plaid.ErrDevice)
+	require.ErrorIs(t, err, ErrNoDriver)
+	_, err = plaid.OpenDevice("cuda:x")
+	require.ErrorIs(t, err, plaid.ErrDevice)
+	_, err = plaid.OpenDevice("metal")
+	require.ErrorContains(t, err, "there are: cuda")
+}
+
+func TestDevices(t *testing.T) {
+	useShim(t, 1<<20)
+	infos, err := Devices()
+	require.NoError(t, err)
+	require.Len(t, infos, 1)
+	require.Equal(t, Info{Name: "host emulation", Major: 8, Multiprocessors: 2, Memory: 1 << 20, Driver: 12000}, infos[0])
+	_, err = Open(1)
+	require.ErrorIs(t, err, ErrNoDevice)
+	_, err = Open(-1)
+	require.ErrorIs(t, err, ErrNoDevice)
+	dev, err := plaid.OpenDevice("cuda:0")
+	require.NoError(t, err)
+	require.Equal(t, "cuda:0 host emulation", dev.Name())
+	require.NoError(t, dev.Close())
+	require.NoError(t, dev.Close())
+	_, _, err = dev.(*Device).Assign(bg, maxsim.New(1, 8), maxsim.New(1, 8))
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+// TestFaults lets every call of every function fail in turn, from opening the device to a search: an error that wraps what
+// the driver said, nothing left in device memory (useShim looks), and the CPU still searches.
+func TestFaults(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	cpu := plaid.NewSearcher(c.snap)
+	want, err := cpu.Search(bg, c.queries[0], 3, nil)
+	require.NoError(t, err)
+	injected := 0
+	for _, f := range []string{"cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuModuleLoadDataEx", "cuMemAlloc_v2", "cuMemHostAlloc",
+		"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuLaunchKernel"} {
+		for nth := 1; ; nth++ {
+			if testing.Short() && nth > 4 {
+				break
+			}
+			shimReset(1 << 30)
+			shimFail(f, nth, codeOutOfMemory)
+			hits, err := searchOnce(c)
+			if err == nil {
+				sameHits(t, want, hits, c.queries[0].Rows)
+				break // more calls than there are
+			}
+			injected++
+			require.ErrorIs(t, err, ErrOutOfMemory, "%s %d", f, nth)
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, f, e.Call)
+			require.Zero(t, shimReset(1<<30), "%s %d: allocations left", f, nth)
+			again, err := cpu.Search(bg, c.queries[0], 3, nil)
+			require.NoError(t, err)
+			require.Equal(t, want, again)
+		}
+	}
+	require.Greater(t, injected, 15)
+	t.Logf("faults=%d leaks=0", injected)
+}
+
+func searchOnce(c *collection) (hits []plaid.Hit, err error) {
+	dev, err := Open(0)
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Close()
+	s, err := plaid.NewSearcherOn(bg, c.snap, dev, &plaid.DeviceOptions{HostResiduals: true})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Search(bg, c.queries[0], 3, nil)
+}
+
+// A device that is lost says so until it is opened again.
+func TestLost(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dev, err := Open(0)
+	require.NoError(t, err)
+	s, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.NoError(t, err)
+	_, err = s.Search(bg, c.queries[1], 3, nil)
+	require.NoError(t, err)
+	shimFail("cuLaunchKernel", 1, 719)
+	_, err = s.Search(bg, c.queries[1], 3, nil)
+	require.ErrorIs(t, err, ErrLost)
+	require.ErrorIs(t, err, plaid.ErrDevice)
+	shimFail("cuLaunchKernel", 1<<30, 0)
+	_, err = s.Search(bg, c.queries[1], 3, nil)
+	require.ErrorIs(t, err, ErrLost)
+	require.ErrorContains(t, err, "cuLaunchKernel")
+	require.ErrorIs(t, s.Close(), ErrLost)
+	require.NoError(t, dev.Close())
+	shimReset(1 << 30) // the memory is gone with the context
+	got, err := searchOnce(c)
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+}
+
+// An index that is larger than the device keeps its residuals on the host by itself; one that does not fit at all is an
+// error.
+func TestMemory(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 8, 48, 100, 20)
+	dev, err := Open(0)
+	require.NoError(t, err)
+	defer dev.Close()
+	residuals := int(c.snap.NumTokens()) * 48
+	shimReset(residuals * 2)
+	s, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.NoError(t, err)
+	info, _ := s.Device()
+	require.True(t, info.HostResiduals)
+	require.NoError(t, s.Close())
+	shimReset(residuals / 4)
+	_, err = plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorIs(t, err, plaid.ErrDevice)
+	_, err = dev.LoadDocuments(bg, []maxsim.Matrix{random(rand.New(rand.NewPCG(1, 2)), residuals/16/4, 16)}, Float32)
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.Zero(t, shimReset(1<<30))
+}

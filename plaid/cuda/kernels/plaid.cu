@@ -1,0 +1,493 @@
+// The stages of PLAID (Santhanam et al., CIKM 2022) for a batch of queries over one codebook's documents. Queries have L
+// lanes each, a multiple of 32; lanes from rows[b] on are padding. Documents are numbered through all segments.
+#include "common.cuh"
+
+#define NONE 0xffffffffu
+
+// ---- Stage 1: centroid scores.
+
+#define GEMM_TILE 64
+#define GEMM_DEPTH 16
+
+// tile_product is a 64 x 64 tile of A * B^T by 256 threads, 4 x 4 products each, every one a chain of fused
+// multiply-adds in ascending order of the dimension. Rows behind the ends count as zeros.
+DEVICE void tile_product(float acc[4][4], float (*as)[GEMM_TILE], float (*bs)[GEMM_TILE], const float* a, int arows, const float* b, int brows, int dim) {
+	int t = threadIdx.x, ty = t / 16, tx = t % 16;
+	for (int i = 0; i < 4; i++)
+		for (int j = 0; j < 4; j++) acc[i][j] = 0;
+	for (int d0 = 0; d0 < dim; d0 += GEMM_DEPTH) {
+		for (int i = t; i < GEMM_TILE * GEMM_DEPTH; i += 256) {
+			int r = i / GEMM_DEPTH, d = i % GEMM_DEPTH;
+			as[d][r] = r < arows && d0 + d < dim ? a[(uint64_t)r * dim + d0 + d] : 0;
+			bs[d][r] = r < brows && d0 + d < dim ? b[(uint64_t)r * dim + d0 + d] : 0;
+		}
+		SYNC();
+		int depth = min_int(GEMM_DEPTH, dim - d0);
+		for (int d = 0; d < depth; d++)
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+#pragma unroll
+				for (int j = 0; j < 4; j++) acc[i][j] = fma_rn(as[d][ty * 4 + i], bs[d][tx * 4 + j], acc[i][j]);
+		SYNC();
+	}
+}
+
+// centroid_scores: scores[(b*K + c)*L + lane] of all centroids (K x dim) with all query rows (B*L x dim). Grid: tiles of
+// centroids by tiles of query rows.
+KERNEL(256)
+centroid_scores(float* scores, const float* cents, int K, const float* query, int nrows, int L, int dim) {
+	SHARED float as[GEMM_DEPTH][GEMM_TILE];
+	SHARED float bs[GEMM_DEPTH][GEMM_TILE];
+	float acc[4][4];
+	int c0 = blockIdx.x * GEMM_TILE, r0 = blockIdx.y * GEMM_TILE;
+	tile_product(acc, as, bs, cents + (uint64_t)c0 * dim, K - c0, query + (uint64_t)r0 * dim, nrows - r0, dim);
+	int ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+	for (int i = 0; i < 4; i++)
+		for (int j = 0; j < 4; j++) {
+			int c = c0 + ty * 4 + i, r = r0 + tx * 4 + j;
+			if (c < K && r < nrows) scores[((uint64_t)(r / L) * K + c) * L + r % L] = acc[i][j];
+		}
+}
+
+// byte_scale fixes, per query, what the bytes of stage 3 stand for: byte 0 the mean score of a lane over an even sample of
+// the centroids, 255 the largest that lengths allow (top), by the widest lane. Grid: queries; block: L threads.
+KERNEL(1024)
+byte_scale(float* floors, float* inv, const float* scores, const float* top, const int* rows, int K, int L, int sample) {
+	SHARED float width[1024];
+	int b = blockIdx.x, lane = threadIdx.x;
+	float sum = 0;
+	for (int i = 0; i < sample; i++) {
+		int c = (int)((uint64_t)i * K / sample);
+		sum = add_rn(sum, scores[((uint64_t)b * K + c) * L + lane]);
+	}
+	float mean = div_rn(sum, (float)sample);
+	floors[b * L + lane] = mean;
+	width[lane] = lane < rows[b] ? top[b * L + lane] - mean : 0;
+	SYNC();
+	if (lane == 0) {
+		float w = 0;
+		for (int i = 0; i < L; i++) w = max_num(w, width[i]);
+		inv[b] = w > 0 ? div_rn(255.0f, w) : 0;
+	}
+}
+
+// centroid_bytes fills the table of stage 3 and, for probing, the best score of every 64 centroids and lane:
+// groups[(b*L + lane)*ngroups + g]. Grid: groups by queries; block: L threads.
+KERNEL(1024)
+centroid_bytes(uint8_t* table, float* groups, const float* scores, const float* floors, const float* inv, const int* rows, int K, int L, int ngroups) {
+	int g = blockIdx.x, b = blockIdx.y, lane = threadIdx.x;
+	float f = floors[b * L + lane], v = inv[b], best = MINUS_INF;
+	int live = lane < rows[b];
+	for (int c = g * 64; c < min_int(K, g * 64 + 64); c++) {
+		uint64_t at = ((uint64_t)b * K + c) * L + lane;
+		float s = scores[at];
+		best = max_num(best, s);
+		int q = live ? round_rn((s - f) * v) : 0;
+		table[at] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+	}
+	groups[((uint64_t)b * L + lane) * ngroups + g] = best;
+}
+
+// ---- Stage 2: candidates.
+
+// block_best reduces (key, index) pairs of 256 threads: the largest key, the lowest index among equals.
+DEVICE void block_best(uint32_t* key, uint32_t* index, uint32_t* keys, uint32_t* indices) {
+	int t = threadIdx.x;
+	uint32_t k = *key, i = *index;
+	for (int m = 16; m > 0; m >>= 1) {
+		uint32_t ok = shuffle_xor(k, m), oi = shuffle_xor(i, m);
+		if (ok > k || (ok == k && oi < i)) k = ok, i = oi;
+	}
+	if (t % 32 == 0) keys[t / 32] = k, indices[t / 32] = i;
+	SYNC();
+	k = keys[0], i = indices[0];
+	for (int w = 1; w < 8; w++)
+		if (keys[w] > k || (keys[w] == k && indices[w] < i)) k = keys[w], i = indices[w];
+	SYNC();
+	*key = k, *index = i;
+}
+
+// probe_select: the nprobe best centroids of every query row, probes[(b*L + row)*nprobe + i]; NONE where there are no more.
+// They lie in the nprobe best groups of 64. Grid: L by queries.
+KERNEL(256)
+probe_select(uint32_t* probes, const float* scores, float* groups, const int* rows, int K, int L, int ngroups, int nprobe) {
+	SHARED uint32_t keys[8];
+	SHARED uint32_t indices[8];
+	DYNAMIC_SHARED(mem);
+	uint32_t* picked = mem;               // nprobe groups
+	uint32_t* taken = mem + nprobe;       // 2 * nprobe words: a bit per centroid of the picked groups
+	int row = blockIdx.x, b = blockIdx.y, t = threadIdx.x;
+	uint32_t* out = probes + ((uint64_t)b * L + row) * nprobe;
+	if (row >= rows[b]) {
+		for (int i = t; i < nprobe; i += 256) out[i] = NONE;
+		return;
+	}
+	float* best = groups + ((uint64_t)b * L + row) * ngroups;
+	int npicked = min_int(nprobe, ngroups);
+	for (int i = 0; i < npicked; i++) {
+		uint32_t key = 0, index = NONE;
+		for (int g = t; g < ngroups; g += 256) {
+			uint32_t k = order(best[g]);
+			if (k > key) key = k, index = g;
+		}
+		block_best(&key, &index, keys, indices);
+		if (t == 0) {
+			picked[i] = index;
+			if (index != NONE) best[index] = bits_float(0x7fc00000u); // NaN is never the largest
+		}
+		SYNC();
+	}
+	for (int i = t; i < 2 * nprobe; i += 256) taken[i] = 0;
+	SYNC();
+	for (int i = 0; i < nprobe; i++) {
+		uint32_t key = 0, index = NONE, slot = NONE;
+		for (int j = t; j < npicked * 64; j += 256) {
+			uint32_t g = picked[j / 64], c = g * 64 + j % 64;
+			if (g == NONE || c >= (uint32_t)K || (taken[j / 32] >> (j % 32) & 1)) continue;
+			uint32_t k = order(scores[((uint64_t)b * K + c) * L + row]);
+			if (k > key || (k == key && c < index)) key = k, index = c, slot = j;
+		}
+		uint32_t mine = index;
+		block_best(&key, &index, keys, indices);
+		if (mine == index && slot != NONE && index != NONE) taken[slot / 32] |= 1u << (slot % 32);
+		if (t == 0) out[i] = index;
+		SYNC();
+	}
+}
+
+// mark_postings sets the bits of the documents of every probed centroid. Grid: L*nprobe by queries.
+KERNEL(128)
+mark_postings(uint32_t* bits, const uint32_t* probes, const uint64_t* off, const uint32_t* docs, int per, int nwords) {
+	uint32_t c = probes[(uint64_t)blockIdx.y * per + blockIdx.x];
+	if (c == NONE) return;
+	uint32_t* set = bits + (uint64_t)blockIdx.y * nwords;
+	for (uint64_t i = off[c] + threadIdx.x; i < off[c + 1]; i += 128) ATOMIC_OR(&set[docs[i] / 32], 1u << (docs[i] % 32));
+}
+
+// ---- Stage 3: centroid interaction.
+
+// interact gives every candidate 1 + the sum over lanes of the largest byte of its distinct codes, all others 0. One
+// warp per document: 8 lanes hold 32 bytes of a row, 4 codes go at a time. probed may be null: all are candidates.
+KERNEL(128)
+interact(uint32_t* approx, const uint32_t* probed, const uint32_t* allowed, const uint64_t* off, const uint32_t* codes, const uint8_t* table, int K, int L, int ndocs) {
+	int b = blockIdx.y, lane = threadIdx.x % 32, nwords = (ndocs + 31) / 32;
+	for (int doc = blockIdx.x * 4 + threadIdx.x / 32; doc < ndocs; doc += gridDim.x * 4) {
+		uint32_t in = allowed[doc / 32];
+		if (probed) in &= probed[(uint64_t)b * nwords + doc / 32];
+		uint32_t sum = 0;
+		int is = in >> (doc % 32) & 1 && off[doc + 1] > off[doc];
+		if (is) {
+			for (int part = 0; part < L; part += 32) {
+				uint32_t acc = 0;
+				for (uint64_t i = off[doc] + lane / 8; i < off[doc + 1]; i += 4) {
+					const uint8_t* row = table + ((uint64_t)b * K + codes[i]) * L + part;
+					acc = max_u8x4(acc, *(const uint32_t*)(row + lane % 8 * 4));
+				}
+				acc = max_u8x4(acc, shuffle_xor(acc, 8));
+				acc = max_u8x4(acc, shuffle_xor(acc, 16));
+				sum = sum_u8x4(acc, sum);
+			}
+			sum += shuffle_xor(sum, 1);
+			sum += shuffle_xor(sum, 2);
+			sum += shuffle_xor(sum, 4);
+		}
+		if (lane == 0) approx[(uint64_t)b * ndocs + doc] = is ? 1 + sum : 0;
+	}
+}
+
+// ---- Selection.
+
+#define SELECT_THREADS 512
+#define SELECT_WARPS (SELECT_THREADS / 32)
+
+// block_scan returns the number of set flags of threads before this one, and their total.
+DEVICE uint32_t block_scan(int flag, uint32_t* warps, uint32_t* total) {
+	int t = threadIdx.x;
+	uint32_t vote = ballot(flag);
+	if (t % 32 == 0) warps[t / 32] = popcount(vote);
+	SYNC();
+	uint32_t before = 0, all = 0;
+	for (int w = 0; w < SELECT_WARPS; w++) {
+		if (w < t / 32) before += warps[w];
+		all += warps[w];
+	}
+	SYNC();
+	*total = all;
+	return before + popcount(vote & ((1u << (t % 32)) - 1));
+}
+
+// select_best writes the positions of the want largest keys of each row of n, in ascending order of position; of equal
+// ones the first come first; keys of 0 are never taken. picked has a row of want, the rest of it NONE. Grid: rows.
+KERNEL(SELECT_THREADS)
+select_best(uint32_t* picked, const uint32_t* keys, int n, int want) {
+	SHARED uint32_t hist[2048];
+	SHARED uint32_t warps[SELECT_WARPS];
+	SHARED uint32_t state[2]; // digit, and how many are still wanted below it
+	int t = threadIdx.x;
+	const uint32_t* row = keys + (uint64_t)blockIdx.x * n;
+	uint32_t* out = picked + (uint64_t)blockIdx.x * want;
+	uint32_t prefix = 0, need = want;
+	int exhausted = 0;
+	for (int shift = 21; shift >= 0 && !exhausted; shift -= shift == 21 ? 11 : 10) {
+		// Digits of 11, 11 and 10 bits from the top: bits 31-21, 20-10, 9-0.
+		int width = shift ? 11 : 10;
+		uint32_t above = shift == 21 ? 0 : shift == 10 ? 0xffe00000u : 0xfffffc00u;
+		for (int i = t; i < 2048; i += SELECT_THREADS) hist[i] = 0;
+		SYNC();
+		for (int i = t; i < n; i += SELECT_THREADS) {
+			uint32_t k = row[i];
+			if (k && (k & above) == prefix) ATOMIC_ADD(&hist[k >> shift & ((1u << width) - 1)], 1u);
+		}
+		SYNC();
+		if (t == 0) {
+			uint32_t left = need;
+			int d = (1 << width) - 1;
+			while (d > 0 && hist[d] < left) left -= hist[d--];
+			state[0] = d;
+			state[1] = left;
+			// Fewer keys than wanted: everything above 0 is taken.
+			if (d == 0 && hist[0] < left && shift == 21) state[1] = NONE;
+		}
+		SYNC();
+		if (state[1] == NONE) exhausted = 1;
+		else {
+			prefix |= state[0] << shift;
+			need = state[1];
+		}
+		SYNC();
+	}
+	uint32_t limit = exhausted ? 0 : prefix; // above it all are taken, of those equal to it need
+	uint32_t at = 0, ties = 0, total = 0;
+	for (int i0 = 0; i0 < n; i0 += SELECT_THREADS) {
+		uint32_t k = i0 + t < n ? row[i0 + t] : 0;
+		int tie = !exhausted && k && k == limit;
+		uint32_t rank = block_scan(tie, warps, &total);
+		int take = k > limit || (tie && ties + rank < need);
+		ties += total;
+		rank = block_scan(take, warps, &total);
+		if (take && at + rank < (uint32_t)want) out[at + rank] = i0 + t;
+		at += total;
+	}
+	for (uint32_t i = at + t; i < (uint32_t)want; i += SELECT_THREADS) out[i] = NONE;
+}
+
+// gather_docs turns positions in a list of documents into documents. Grid: rows.
+KERNEL(128)
+gather_docs(uint32_t* docs, const uint32_t* picked, const uint32_t* from, int want, int n) {
+	for (int i = threadIdx.x; i < want; i += 128) {
+		uint32_t p = picked[(uint64_t)blockIdx.x * want + i];
+		docs[(uint64_t)blockIdx.x * want + i] = p == NONE ? NONE : from[(uint64_t)blockIdx.x * n + p];
+	}
+}
+
+// ---- Stage 4: scores.
+
+// fields4 fetches the levels (int8) of four dimensions of a packed row, from d on, a multiple of 4. lut maps a byte to
+// the levels of its fields, first one lowest; with one bit per dimension it maps a nibble.
+DEVICE uint32_t fields4(const uint8_t* row, int d, int nbits, const uint32_t* lut) {
+	switch (nbits) {
+	case 1: return lut[row[d / 8] >> (d % 8 ? 0 : 4) & 15];
+	case 2: return lut[row[d / 4]];
+	case 4: return lut[row[d / 2]] | lut[row[d / 2 + 1]] << 16;
+	default: return lut[row[d]] | lut[row[d + 1]] << 8 | lut[row[d + 2]] << 16 | lut[row[d + 3]] << 24;
+	}
+}
+
+// score_compressed scores documents from packed residuals with int8 tensor-core products, exact integers, and the same
+// unfused steps after them as the CPU's: (dot * qscale + score / scale) * (inv * scale). keys gets order(score), 0 for no
+// document. A warp takes 16 tokens at a time. Residual rows of slot i of query b begin at slots[b*want + i] when slots
+// is given (rows moved from the host), otherwise at the document's first token. Grid: want by queries.
+KERNEL(128)
+score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t* off, const uint32_t* codes, const uint8_t* residuals,
+                 const uint64_t* slots, const float* invnorms, const float* scales, const float* scores, const uint32_t* levels,
+                 const int8_t* query, const float* qscale, const int* rows, int K, int L, int dim, int nbits, int rowbytes) {
+	SHARED uint32_t lut[256];
+	SHARED float warps[4 * 32];
+	DYNAMIC_SHARED(mem); // B fragments: steps x 4 groups x 2 registers x 32 lanes
+	int b = blockIdx.y, t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, tig = lane % 4;
+	uint64_t at = (uint64_t)b * want + blockIdx.x;
+	uint32_t doc = docs[at];
+	if (doc == NONE) {
+		if (t == 0) keys[at] = 0;
+		return;
+	}
+	uint64_t from = off[doc], rfrom = slots ? slots[at] : from;
+	int tokens = (int)(off[doc + 1] - from), steps = (dim + 31) / 32;
+	for (int i = t; i < 256; i += 128) lut[i] = levels[i];
+	float sum = 0;
+	for (int part = 0; part < rows[b]; part += 32) {
+		for (int i = t; i < steps * 256; i += 128) {
+			int l = i % 32, r = i / 32 % 2, n = i / 64 % 4, s = i / 256;
+			int row = part + n * 8 + l / 4, d = s * 32 + l % 4 * 4 + r * 16;
+			uint32_t v = 0;
+			if (row < rows[b])
+				for (int j = 0; j < 4; j++)
+					if (d + j < dim) v |= (uint32_t)(uint8_t)query[((uint64_t)b * L + row) * dim + d + j] << (8 * j);
+			mem[i] = v;
+		}
+		SYNC();
+		float top[4][2];
+		for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;
+		for (int t0 = warp * 16; t0 < tokens; t0 += 64) {
+			int lo = min_int(t0 + g, tokens - 1), hi = min_int(t0 + g + 8, tokens - 1);
+			const uint8_t* rlo = residuals + (rfrom + lo) * rowbytes;
+			const uint8_t* rhi = residuals + (rfrom + hi) * rowbytes;
+			int32_t d[4][4];
+			for (int n = 0; n < 4; n++)
+				for (int i = 0; i < 4; i++) d[n][i] = 0;
+			for (int s = 0; s < steps; s++) {
+				int k = s * 32 + tig * 4;
+				uint32_t a[4] = {k < dim ? fields4(rlo, k, nbits, lut) : 0, k < dim ? fields4(rhi, k, nbits, lut) : 0,
+				                 k + 16 < dim ? fields4(rlo, k + 16, nbits, lut) : 0, k + 16 < dim ? fields4(rhi, k + 16, nbits, lut) : 0};
+				for (int n = 0; n < 4; n++) {
+					uint32_t f[2] = {mem[s * 256 + n * 64 + lane], mem[s * 256 + n * 64 + 32 + lane]};
+					mma_s8(d[n], a, f);
+				}
+			}
+			for (int h = 0; h < 2; h++) {
+				uint64_t tok = from + (h ? hi : lo);
+				uint32_t c = codes[tok];
+				float scale = scales ? scales[c] : 1.0f, f = div_rn(1.0f, scale), norm = mul_rn(invnorms[tok], scale);
+				const float* base = scores + ((uint64_t)b * K + c) * L + part;
+				for (int n = 0; n < 4; n++)
+					for (int i = 0; i < 2; i++) {
+						int j = n * 8 + tig * 2 + i;
+						if (part + j >= rows[b]) continue;
+						float v = mul_rn((float)d[n][2 * h + i], qscale[b * L + part + j]);
+						v = mul_rn(add_rn(v, mul_rn(base[j], f)), norm);
+						top[n][i] = max_num(top[n][i], v);
+					}
+			}
+		}
+		for (int n = 0; n < 4; n++)
+			for (int i = 0; i < 2; i++) {
+				float v = top[n][i];
+				for (int m = 4; m < 32; m <<= 1) v = max_num(v, shuffle_xor(v, m));
+				if (g == 0) warps[warp * 32 + n * 8 + tig * 2 + i] = v;
+			}
+		SYNC();
+		if (t == 0)
+			for (int j = 0; j < min_int(32, rows[b] - part); j++) {
+				float v = warps[j];
+				for (int w = 1; w < 4; w++) v = max_num(v, warps[w * 32 + j]);
+				sum = add_rn(sum, v);
+			}
+		SYNC();
+	}
+	if (t == 0) {
+		uint32_t k = tokens > 0 ? order(sum) : 0;
+		keys[at] = tokens > 0 && k == 0 ? 1 : k; // a document with NaN for a score is still there, as the last
+	}
+}
+
+// score_decoded decodes documents to float32, scales them to unit length and scores them exactly: what the CPU's last pass
+// does, up to the order in which the squares of a vector are added (a relative 1e-6 of a score). Each thread takes whole
+// tokens. fields holds 2^8 x (8/nbits) levels; with 16 bits rows are float16 and stay as they are. Grid: want by
+// queries; dynamic shared memory: dim x 32 + 4 x 32 floats.
+KERNEL(128)
+score_decoded(float* out, const uint32_t* docs, int want, const uint64_t* off, const uint32_t* codes, const uint8_t* residuals,
+              const uint64_t* slots, const float* invnorms, const float* scales, const float* cents, const float* fields,
+              const float* query, const int* rows, int L, int dim, int nbits, int rowbytes) {
+	DYNAMIC_SHARED(mem);
+	float* q = (float*)mem;      // dim x 32
+	float* warps = q + dim * 32; // 4 x 32
+	int b = blockIdx.y, t = threadIdx.x, warp = t / 32, lane = t % 32;
+	uint64_t at = (uint64_t)b * want + blockIdx.x;
+	uint32_t doc = docs[at];
+	if (doc == NONE) {
+		if (t == 0) out[at] = MINUS_INF;
+		return;
+	}
+	uint64_t from = off[doc], rfrom = slots ? slots[at] : from;
+	int tokens = (int)(off[doc + 1] - from), per = nbits < 16 ? 8 / nbits : 1;
+	float sum = 0;
+	for (int part = 0; part < rows[b]; part += 32) {
+		for (int i = t; i < dim * 32; i += 128) {
+			int d = i / 32, j = part + i % 32;
+			q[i] = j < rows[b] ? query[((uint64_t)b * L + j) * dim + d] : 0;
+		}
+		SYNC();
+		float best[32];
+		for (int j = 0; j < 32; j++) best[j] = MINUS_INF;
+		for (int i = t; i < tokens; i += 128) {
+			const uint8_t* row = residuals + (rfrom + i) * rowbytes;
+			uint32_t c = codes[from + i];
+			const float* cent = cents + (uint64_t)c * dim;
+			float scale = scales ? scales[c] : 1.0f, unit = 1;
+			if (nbits < 16) {
+				float sq = 0;
+				for (int d = 0; d < dim; d++) {
+					float v = add_rn(cent[d], mul_rn(scale, fields[row[d / per] * per + d % per]));
+					sq = fma_rn(v, v, sq);
+				}
+				// As the CPU: what has practically no length is a vector of zeros.
+				unit = sq > 1e-24f ? div_rn(1.0f, sqrt_rn(sq)) : 0;
+			}
+			if (invnorms[from + i] == 0) unit = 0;
+			float dot[32];
+			for (int j = 0; j < 32; j++) dot[j] = 0;
+			for (int d = 0; d < dim; d++) {
+				float v;
+				if (nbits < 16) v = mul_rn(add_rn(cent[d], mul_rn(scale, fields[row[d / per] * per + d % per])), unit);
+				else v = mul_rn(half_float((uint16_t)(row[2 * d] | row[2 * d + 1] << 8)), unit);
+				const float* col = q + d * 32;
+#pragma unroll
+				for (int j = 0; j < 32; j++) dot[j] = fma_rn(v, col[j], dot[j]);
+			}
+			for (int j = 0; j < 32; j++) best[j] = max_num(best[j], dot[j]);
+		}
+		warps[warp * 32 + lane] = warp_max(best, lane);
+		SYNC();
+		if (t == 0)
+			for (int j = 0; j < min_int(32, rows[b] - part); j++) {
+				float v = warps[j];
+				for (int w = 1; w < 4; w++) v = max_num(v, warps[w * 32 + j]);
+				sum = add_rn(sum, v);
+			}
+		SYNC();
+	}
+	if (t == 0) out[at] = tokens > 0 ? sum : MINUS_INF;
+}
+
+// ---- Building.
+
+// assign finds, for each of n vectors, the centroid with the largest inner product, the lowest number among equals:
+// k-means assignment and the codes of an index, in the CPU's bits. Grid: tiles of 64 vectors.
+KERNEL(256)
+assign(uint32_t* codes, float* scores, const float* x, int n, const float* cents, int K, int dim) {
+	SHARED float as[GEMM_DEPTH][GEMM_TILE];
+	SHARED float bs[GEMM_DEPTH][GEMM_TILE];
+	int r0 = blockIdx.x * GEMM_TILE, ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+	float best[4];
+	uint32_t arg[4];
+	for (int i = 0; i < 4; i++) best[i] = MINUS_INF, arg[i] = NONE;
+	for (int c0 = 0; c0 < K; c0 += GEMM_TILE) {
+		float acc[4][4];
+		tile_product(acc, as, bs, x + (uint64_t)r0 * dim, n - r0, cents + (uint64_t)c0 * dim, K - c0, dim);
+		for (int i = 0; i < 4; i++)
+			for (int j = 0; j < 4; j++) {
+				uint32_t c = c0 + tx * 4 + j;
+				if (c < (uint32_t)K && acc[i][j] > best[i]) best[i] = acc[i][j], arg[i] = c;
+			}
+	}
+	for (int i = 0; i < 4; i++) {
+		// The 16 threads of a row are neighbours in one warp.
+		for (int m = 8; m > 0; m >>= 1) {
+			float v = shuffle_xor(best[i], m);
+			uint32_t a = shuffle_xor(arg[i], m);
+			if (v > best[i] || (v == best[i] && a < arg[i])) best[i] = v, arg[i] = a;
+		}
+		int r = r0 + ty * 4 + i;
+		if (tx == 0 && r < n) {
+			codes[r] = arg[i] == NONE ? 0 : arg[i];
+			if (scores) scores[r] = best[i];
+		}
+	}
+}
+
+// copy_words copies n words. Grid: n / 128.
+KERNEL(128)
+copy_words(uint32_t* to, const uint32_t* from, int n) {
+	int i = blockIdx.x * 128 + threadIdx.x;
+	if (i < n) to[i] = from[i];
+}

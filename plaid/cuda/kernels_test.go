@@ -1,0 +1,266 @@
+//go:build darwin || linux || windows
+
+package cuda
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
+	"github.com/golbert/golbert/quant"
+)
+
+var bg = context.Background()
+
+// TestPTX fails when a kernel's source was changed without compiling it.
+func TestPTX(t *testing.T) {
+	for name, ptx := range map[string]string{"maxsim": maxsimPTX, "plaid": plaidPTX} {
+		h := sha256.New()
+		for _, f := range []string{"common.cuh", name + ".cu"} {
+			b, err := os.ReadFile("kernels/" + f)
+			require.NoError(t, err)
+			h.Write(b)
+		}
+		require.True(t, strings.HasPrefix(ptx, fmt.Sprintf("// sources: sha256 %x\n", h.Sum(nil))),
+			"kernels/%s.ptx is not of this source: run kernels/generate.py", name)
+		require.Contains(t, ptx, "\n.version 7.0\n")
+		require.Contains(t, ptx, "\n.target sm_80\n")
+	}
+}
+
+func random(r *rand.Rand, rows, dim int) maxsim.Matrix {
+	m := maxsim.New(rows, dim)
+	for i := range m.Data {
+		m.Data[i] = float32(r.NormFloat64())
+	}
+	for i := range rows {
+		kernel.Normalize(m.Row(i))
+	}
+	return m
+}
+
+// exactMaxSim is the definition in float64, and a bound on what float32 sums of float32 products may be off.
+func exactMaxSim(q, d maxsim.Matrix, round func(float32) float64) (score, bound float64) {
+	for i := range q.Rows {
+		top := math.Inf(-1)
+		for j := range d.Rows {
+			var sum float64
+			for k, x := range q.Row(i) {
+				sum += round(x) * round(d.Row(j)[k])
+			}
+			top = max(top, sum)
+		}
+		score += top
+		bound += float64(q.Dim) * 0x1p-22
+	}
+	return score, bound
+}
+
+func TestMaxSim(t *testing.T) {
+	rounds := map[Format]func(float32) float64{
+		Float32: func(x float32) float64 { return float64(x) },
+		Float16: func(x float32) float64 {
+			h, f := make([]uint16, 1), make([]float32, 1)
+			kernel.F32ToF16(h, []float32{x})
+			kernel.F16ToF32(f, h)
+			return float64(f[0])
+		},
+		BFloat16: func(x float32) float64 {
+			h := make([]uint16, 1)
+			_ = narrow(h, []float32{x}, BFloat16)
+			return float64(math.Float32frombits(uint32(h[0]) << 16))
+		},
+	}
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, dim := range []int{8, 24, 96} {
+			var docs, queries []maxsim.Matrix
+			for _, n := range []int{1, 2, 15, 16, 17, 65, 130} {
+				docs = append(docs, random(r, n, dim))
+			}
+			for _, n := range []int{1, 5, 32, 65} {
+				queries = append(queries, random(r, n, dim))
+			}
+			for f, round := range rounds {
+				d, err := dev.LoadDocuments(bg, docs, f)
+				require.NoError(t, err)
+				require.Equal(t, len(docs), d.Len())
+				got, err := d.Scores(bg, queries)
+				require.NoError(t, err)
+				for i, q := range queries {
+					for j, doc := range docs {
+						want, bound := exactMaxSim(q, doc, round)
+						require.InDelta(t, want, got[i][j], bound, "%v dim %d query of %d doc of %d", f, dim, q.Rows, doc.Rows)
+					}
+				}
+				require.NoError(t, d.Close())
+				_, err = d.Scores(bg, queries)
+				require.ErrorIs(t, err, ErrClosed)
+			}
+		}
+	})
+}
+
+// Float32 scores are the CPU's in every bit where its sums are chains of fused multiply-adds, too.
+func TestMaxSimBits(t *testing.T) {
+	if kernel.ISA() == "generic" {
+		t.Skip("the Go code does not fuse")
+	}
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(3, 4))
+		docs, query := make([]maxsim.Matrix, 20), random(r, 32, 128)
+		for i := range docs {
+			docs[i] = random(r, 1+r.IntN(60), 128)
+		}
+		want, err := maxsim.Scores(query, docs)
+		require.NoError(t, err)
+		d, err := dev.LoadDocuments(bg, docs, Float32)
+		require.NoError(t, err)
+		defer d.Close()
+		got, err := d.Scores(bg, []maxsim.Matrix{query})
+		require.NoError(t, err)
+		require.Equal(t, want, got[0])
+	})
+}
+
+func TestMaxSimBadInput(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(5, 6))
+		good := random(r, 3, 16)
+		nan := random(r, 2, 16)
+		nan.Data[5] = float32(math.NaN())
+		for _, c := range []struct {
+			docs []maxsim.Matrix
+			want error
+			text string
+		}{
+			{[]maxsim.Matrix{good, nan}, maxsim.ErrNotFinite, "document 1"},
+			{[]maxsim.Matrix{good, {Dim: 16}}, maxsim.ErrEmpty, "document 1"},
+			{[]maxsim.Matrix{good, random(r, 2, 8)}, maxsim.ErrDim, "document 1"},
+		} {
+			_, err := dev.LoadDocuments(bg, c.docs, Float32)
+			require.ErrorIs(t, err, c.want)
+			require.ErrorContains(t, err, c.text)
+		}
+		large := random(r, 2, 16)
+		large.Data[17] = 1e6
+		_, err := dev.LoadDocuments(bg, []maxsim.Matrix{large}, Float16)
+		require.ErrorIs(t, err, maxsim.ErrNotFinite)
+		require.ErrorContains(t, err, "document 0: row 1: value 1, 1e+06")
+		_, err = dev.LoadDocuments(bg, []maxsim.Matrix{random(r, 1, 1<<15)}, Float32)
+		require.ErrorIs(t, err, ErrUnsupported)
+		d, err := dev.LoadDocuments(bg, []maxsim.Matrix{good}, BFloat16)
+		require.NoError(t, err)
+		defer d.Close()
+		_, err = d.Scores(bg, []maxsim.Matrix{good, nan})
+		require.ErrorIs(t, err, maxsim.ErrNotFinite)
+		require.ErrorContains(t, err, "query 1")
+		_, err = d.Scores(bg, []maxsim.Matrix{random(r, 1, 8)})
+		require.ErrorIs(t, err, maxsim.ErrDim)
+		done, cancel := context.WithCancel(bg)
+		cancel()
+		_, err = d.Scores(done, []maxsim.Matrix{good})
+		require.ErrorIs(t, err, context.Canceled)
+		empty, err := dev.LoadDocuments(bg, nil, Float16)
+		require.NoError(t, err)
+		defer empty.Close()
+		scores, err := empty.Scores(bg, []maxsim.Matrix{good})
+		require.NoError(t, err)
+		require.Empty(t, scores[0])
+	})
+}
+
+func TestAssign(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for _, s := range []struct{ n, k, dim int }{{1, 1, 8}, {3, 7, 8}, {64, 64, 16}, {65, 63, 24}, {100, 129, 40}} {
+			x, c := random(r, s.n, s.dim), random(r, s.k, s.dim)
+			copy(c.Row(s.k-1), c.Row(0)) // a tie: the lowest number wins
+			codes, scores, err := dev.Assign(bg, x, c)
+			require.NoError(t, err)
+			for i := range s.n {
+				top, arg := math.Inf(-1), 0
+				for j := range s.k {
+					if v := dot64(x.Row(i), c.Row(j)); v > top {
+						top, arg = v, j
+					}
+				}
+				require.InDelta(t, top, scores[i], 1e-5)
+				if int(codes[i]) != arg {
+					require.InDelta(t, top, dot64(x.Row(i), c.Row(int(codes[i]))), 1e-6)
+				}
+				require.False(t, s.k > 1 && int(codes[i]) == s.k-1, "the tie went to the higher number")
+			}
+		}
+		_, _, err := dev.Assign(bg, random(r, 2, 8), maxsim.Matrix{Dim: 8})
+		require.ErrorIs(t, err, maxsim.ErrEmpty)
+		_, _, err = dev.Assign(bg, random(r, 2, 8), random(r, 2, 16))
+		require.ErrorIs(t, err, maxsim.ErrDim)
+	})
+}
+
+func dot64(a, b []float32) (s float64) {
+	for i, x := range a {
+		s += float64(x) * float64(b[i])
+	}
+	return s
+}
+
+// TestBuild trains and codes on the device and compares with the CPU.
+func TestBuild(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(9, 10))
+		centres := random(r, 12, 16)
+		x := random(r, 400, 16)
+		for i := range x.Rows {
+			for j, v := range centres.Row(i % 12) {
+				x.Row(i)[j] = .4*x.Row(i)[j] + v
+			}
+			kernel.Normalize(x.Row(i))
+		}
+		steps := 0
+		got, err := dev.KMeans(bg, x, 12, &quant.KMeansOptions{Iterations: 5, Progress: func(done, total int) { steps++ }})
+		require.NoError(t, err)
+		require.Equal(t, 5, steps)
+		want, err := quant.KMeans(bg, x.Data, x.Rows, x.Dim, 12, &quant.KMeansOptions{Iterations: 5})
+		require.NoError(t, err)
+		require.Greater(t, fit(x, got.Data), .97*fit(x, want), "mean inner product with the nearest centroid")
+		all, err := dev.KMeans(bg, x, 1000, nil)
+		require.NoError(t, err)
+		require.Equal(t, x.Rows, all.Rows)
+
+		cb, err := quant.Train(bg, x, &quant.TrainOptions{NBits: 4, Centroids: 12})
+		require.NoError(t, err)
+		cpu, err := cb.Encode(bg, x, 1)
+		require.NoError(t, err)
+		enc, err := dev.Encode(bg, cb, x)
+		require.NoError(t, err)
+		require.Equal(t, cpu.Codes, enc.Codes)
+		require.Equal(t, len(cpu.Residuals), len(enc.Residuals))
+		_, err = dev.Encode(bg, cb, random(r, 1, 8))
+		require.ErrorIs(t, err, maxsim.ErrDim)
+		_, err = dev.KMeans(bg, x, 0, nil)
+		require.ErrorIs(t, err, quant.ErrOption)
+	})
+}
+
+func fit(x maxsim.Matrix, cents []float32) float64 {
+	sum := 0.
+	for i := range x.Rows {
+		top := math.Inf(-1)
+		for c := 0; c < len(cents); c += x.Dim {
+			top = max(top, dot64(x.Row(i), cents[c:c+x.Dim]))
+		}
+		sum += top
+	}
+	return sum / float64(x.Rows)
+}

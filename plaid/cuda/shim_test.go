@@ -1,0 +1,130 @@
+//go:build darwin || linux || windows
+
+package cuda
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ebitengine/purego"
+	"github.com/stretchr/testify/require"
+)
+
+// The tests run against the kernels compiled for the host (shim/) where a C++ compiler is found, and against a device
+// where there is one.
+var (
+	shimPath string // the emulated driver; empty without
+	shimWhy  string // why it is missing
+	shimLib  uintptr
+	realWhy  string // why no device is tested; empty when one is
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "golbert-cuda")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	compiler := buildShim(dir)
+	if infos, err := Devices(); err != nil {
+		realWhy = err.Error()
+	} else if len(infos) == 0 {
+		realWhy = "the driver has no devices"
+	} else {
+		fmt.Printf("cuda: device 0 is %s, compute capability %d.%d\n", infos[0].Name, infos[0].Major, infos[0].Minor)
+	}
+	code := m.Run()
+	onDevice, onHost := "all kernels", "all kernels, compiled by "+compiler
+	if realWhy != "" {
+		onDevice = "nothing (" + strings.ReplaceAll(realWhy, "\n", "; ") + ")"
+	}
+	if shimPath == "" {
+		onHost = "nothing (" + shimWhy + ")"
+	}
+	fmt.Printf("cuda: run on a device: %s; run on the host: %s\n", onDevice, onHost)
+	return code
+}
+
+func buildShim(dir string) (compiler string) {
+	compiler = os.Getenv("CXX")
+	if compiler == "" {
+		compiler = "g++"
+	}
+	path := filepath.Join(dir, "libcuda_shim.so")
+	args := []string{"-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas", "-I", "shim", "-o", path, "shim/driver.cpp"}
+	if _, err := exec.LookPath(compiler); err != nil {
+		shimWhy = "no C++ compiler: " + err.Error()
+		return compiler
+	}
+	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+		shimWhy = fmt.Sprintf("%s: %v: %s", compiler, err, out)
+		return compiler
+	}
+	lib, err := openLibrary(path)
+	if err != nil {
+		shimWhy = err.Error()
+		return compiler
+	}
+	shimPath, shimLib = path, lib
+	return compiler
+}
+
+// useShim makes the emulation the driver of a test, with so much device memory; at the end nothing may be left in it.
+func useShim(t *testing.T, memory int) {
+	t.Helper()
+	if shimPath == "" {
+		t.Skip(shimWhy)
+	}
+	t.Setenv(EnvDriver, shimPath)
+	shimReset(memory)
+	t.Cleanup(func() { require.Zero(t, shimReset(memory), "allocations left behind") })
+}
+
+func shimReset(memory int) int {
+	f, err := librarySymbol(shimLib, "shim_reset")
+	if err != nil {
+		panic(err)
+	}
+	r, _, _ := purego.SyscallN(f, uintptr(memory))
+	return int(int32(r))
+}
+
+// shimFail makes the nth call of a function from now on fail, and all after it.
+func shimFail(name string, nth, code int) {
+	f, err := librarySymbol(shimLib, "shim_fail")
+	if err != nil {
+		panic(err)
+	}
+	c := append([]byte(name), 0)
+	purego.SyscallN(f, address(&c[0]), uintptr(nth), uintptr(code))
+}
+
+// eachDevice runs a test on the emulation and on a device.
+func eachDevice(t *testing.T, f func(t *testing.T, dev *Device)) {
+	t.Run("host", func(t *testing.T) {
+		useShim(t, 1<<30)
+		f(t, openDevice(t))
+	})
+	t.Run("device", func(t *testing.T) {
+		if realWhy != "" {
+			t.Skip(realWhy)
+		}
+		f(t, openDevice(t))
+	})
+}
+
+func openDevice(t *testing.T) *Device {
+	t.Helper()
+	dev, err := Open(0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
+}
