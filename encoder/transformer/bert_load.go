@@ -9,7 +9,8 @@ import (
 // maxLayers keeps a hostile configuration from asking for memory; no known encoder has a tenth of it.
 const maxLayers = 1024
 
-// newBert loads BERT, ELECTRA (which is BERT where its embeddings have the full width), RoBERTa, XLM-R and XMOD under the tensor names of transformers' models.
+// newBert loads BERT, ELECTRA (which is BERT where its embeddings have the full width), RoBERTa, XLM-R and XMOD under the
+// tensor names of transformers' models.
 func newBert(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	g := c.Config
 	kind := g.ModelType
@@ -57,7 +58,7 @@ func newBert(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	m.positions = l.floats("embeddings.position_embeddings.weight", g.MaxPositions, h)
 	if _, ok := l.src.Tensor(l.prefix + "embeddings.token_type_embeddings.weight"); ok || !roberta {
 		m.types = l.floats("embeddings.token_type_embeddings.weight", types, h)
-	} else {
+	} else if l.count == 0 { // else the size may be anything
 		m.types = make([]float32, h) // models with one type, whose row was dropped or added to the positions
 	}
 	m.embeddingNorm = l.norm("embeddings.LayerNorm", h, eps)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -185,6 +186,18 @@ func TestUnsupported(t *testing.T) {
 		require.ErrorIs(t, err, ErrUnsupported)
 		require.ErrorContains(t, err, message)
 	}
+}
+
+// TestMissingTypes: the row that stands for missing token types is made after the sizes were found in the file.
+func TestMissingTypes(t *testing.T) {
+	c := &checkpoint.Checkpoint{Tensors: fakeTensors{}, Config: checkpoint.Config{ModelType: "roberta", VocabSize: 50, HiddenSize: 1 << 30,
+		NumLayers: 1, NumHeads: 1, IntermediateSize: 1, MaxPositions: 50, PadTokenID: 1, HiddenAct: "gelu"}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := New(c, nil)
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, ErrWeights)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
 }
 
 func TestMissingWeights(t *testing.T) {

@@ -1,8 +1,6 @@
 package transformer
 
 import (
-	"sync"
-
 	"github.com/golbert/golbert/encoder/checkpoint"
 	"github.com/golbert/golbert/internal/kernel"
 )
@@ -12,9 +10,6 @@ import (
 type linear struct {
 	n, k int       // outputs and inputs
 	bias []float32 // nil for a layer without
-
-	once sync.Once
-	pack func() packed // reads the weights from the checkpoint; nil afterwards
 	w    packed
 }
 
@@ -29,16 +24,9 @@ type packed struct {
 func (l *linear) in() int  { return l.k }
 func (l *linear) out() int { return l.n }
 
-// ready packs the weights unless they are. The loader calls it for every layer but lazy ones, which it leaves to their
-// first use.
-func (l *linear) ready() {
-	l.once.Do(func() { l.w, l.pack = l.pack(), nil })
-}
-
 // apply writes y = act(scale * (W x) + bias) + add for rows rows of x, at the strides ldy and ldx. ep is what it does
 // beside the bias, which is the layer's own. y must not overlap x; ep.Add may be y.
 func (l *linear) apply(s *scratch, y []float32, ldy int, x []float32, ldx, rows int, ep kernel.Epilogue) {
-	l.ready()
 	ep.Bias = l.bias
 	switch {
 	case l.w.bf16 != nil:

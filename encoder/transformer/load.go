@@ -52,7 +52,6 @@ type loader struct {
 	src       checkpoint.Tensors
 	prefix    string
 	precision Precision
-	lazy      bool // linear layers are packed at their first use, as long as this is set
 	params    int64
 	faults    []string // the first maxFaults
 	count     int      // of all
@@ -160,7 +159,7 @@ func (l *loader) rms(name string, dim int, eps float64) *norm {
 }
 
 // linear reads one or more Linear layers of in inputs and out outputs each and stacks their outputs, so that
-// one matrix product computes them all. dst is filled when done runs or, when the loader is lazy, at its first use.
+// one matrix product computes them all. dst is filled when done runs.
 func (l *loader) linear(dst *linear, in, out int, names ...string) {
 	parts := make([]stacked, len(names))
 	for i, n := range names {
@@ -195,18 +194,14 @@ func (l *loader) stack(dst *linear, in int, bias bool, layers ...stacked) {
 		return
 	}
 	dst.n, dst.k = rows, in
-	dst.pack = func() packed {
-		w := packParts(l.precision, parts, rows, in)
+	l.tasks = append(l.tasks, func() {
+		dst.w = packParts(l.precision, parts, rows, in)
 		if r, ok := l.src.(interface{ Release(checkpoint.Tensor) }); ok {
 			for _, p := range parts {
 				r.Release(p.t)
 			}
 		}
-		return w
-	}
-	if !l.lazy {
-		l.tasks = append(l.tasks, dst.ready)
-	}
+	})
 }
 
 // table opens an embedding table in place.
