@@ -282,8 +282,3 @@ func (s *selector) best() []probe {
 	s.trim()
 	return s.buf
 }
-
-// norm is the L2 norm of x.
-func norm(x []float32) float32 {
-	return float32(math.Sqrt(float64(kernel.Dot(x, x))))
-}

@@ -69,33 +69,21 @@ func (t *compressedStage) run(worker, task int) error {
 			}
 		}
 		c := &chunk[i]
-		u := &st.s.units[c.unit]
-		sp, cb := &st.spaces[u.space], st.s.spaces[u.space].cb
-		n := len(w.codes)
 		switch {
-		case n == 0:
+		case len(w.codes) == 0:
 			c.approx = float32(math.Inf(-1))
 			continue
-		case !sp.compressed:
+		case !st.spaces[st.s.units[c.unit].space].compressed:
 			var err error
 			if c.approx, err = st.exact(w, c.unit); err != nil {
 				return err
 			}
-			continue
-		}
-		w.tokens += n
-		// A centroid's scale s multiplies its residuals: (S + s*r)*n = (S/s + r)*(n*s).
-		if scales := cb.Scales(); scales != nil {
-			for j, code := range w.codes {
-				w.invNorms[j] *= scales[code]
+		default:
+			if err := st.compressed(w, c); err != nil {
+				return err
 			}
 		}
-		if n <= compressedTokens {
-			c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms)
-		} else if err := st.compressedLong(w, sp, c); err != nil {
-			return err
-		}
-		if c.approx != c.approx {
+		if c.approx != c.approx { // as in topk; keepBest takes no NaN
 			c.approx = float32(math.Inf(-1))
 		}
 	}
@@ -114,8 +102,21 @@ func (st *state) loadAhead(w *worker, c candidate) error {
 	return nil
 }
 
-// compressedLong scores a long document in pieces.
-func (st *state) compressedLong(w *worker, sp *spaceState, c *candidate) error {
+// compressed scores the loaded document, which has tokens, in the compressed domain: a long one in pieces.
+func (st *state) compressed(w *worker, c *candidate) error {
+	space := st.s.units[c.unit].space
+	sp := &st.spaces[space]
+	w.tokens += len(w.codes)
+	// A centroid's scale s multiplies its residuals: (S + s*r)*n = (S/s + r)*(n*s).
+	if scales := st.s.spaces[space].cb.Scales(); scales != nil {
+		for j, code := range w.codes {
+			w.invNorms[j] *= scales[code]
+		}
+	}
+	if len(w.codes) <= compressedTokens {
+		c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms)
+		return nil
+	}
 	w.startMax(st.rows, st.lanes)
 	rowBytes := len(w.residuals) / len(w.codes)
 	for at := 0; at < len(w.codes); at += compressedTokens {

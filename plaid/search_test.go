@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -253,6 +254,24 @@ func TestOneDocumentOneToken(t *testing.T) {
 	}
 }
 
+// TestOverflow: scores that overflow to NaN do not make hits disappear, whatever the rows are.
+func TestOverflow(t *testing.T) {
+	c := newCorpus(9, 16, 10, .6)
+	docs := c.docs(60, 1, 2)
+	q := maxsim.New(4, 16)
+	for i := range q.Data {
+		q.Data[i] = math.MaxFloat32 * float32(1-2*(i/16%2))
+	}
+	for _, nbits := range []int{4, 16} {
+		s := searcherOf(16, newMemSegment(t, train(t, docs, nbits, 0, 1), ids("x", len(docs)), docs))
+		for _, o := range []*Options{nil, {Exhaustive: true}, {NProbe: 1000, NDocs: 50}} {
+			hits, err := s.Search(bg, q, 5, o)
+			require.NoError(t, err)
+			require.Len(t, hits, 5, "%d bits, %+v", nbits, o)
+		}
+	}
+}
+
 func TestZeroVectorsAndHugeQueries(t *testing.T) {
 	c := newCorpus(9, 16, 10, .6)
 	docs := c.docs(40, 3, 9)
@@ -261,7 +280,7 @@ func TestZeroVectorsAndHugeQueries(t *testing.T) {
 	seg := newMemSegment(t, train(t, docs, 4, 0, 1), ids("z", len(docs)), docs)
 	for i := range seg.enc { // as the index stores them
 		for j := range docs[i].Rows {
-			if norm(docs[i].Row(j)) == 0 {
+			if slices.Max(docs[i].Row(j)) == 0 && slices.Min(docs[i].Row(j)) == 0 {
 				seg.enc[i].InvNorms[j] = 0
 			}
 		}

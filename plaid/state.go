@@ -31,7 +31,6 @@ type state struct {
 	ctx   context.Context // of the search in progress, for the stages; never kept beyond it
 	rows  int
 	lanes int // rows rounded up to 16
-	norms []float32
 
 	spaces  []spaceState
 	cur     int // the space that a stage works on
@@ -135,10 +134,6 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 	for i := range st.workers {
 		w := &st.workers[i]
 		w.scored, w.tokens = 0, 0
-	}
-	st.norms = grow(st.norms, st.lanes)
-	for i := range q.Rows {
-		st.norms[i] = norm(q.Row(i))
 	}
 	for i := range st.spaces {
 		sp, cb := &st.spaces[i], st.s.spaces[i].cb

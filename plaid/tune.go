@@ -104,6 +104,9 @@ func Tune(ctx context.Context, ix *index.Index, queries []maxsim.Matrix, o *Tune
 // vectors that it scores, weighed by what they cost. For every doubling of NProbe the least NDocs that suffices is
 // searched for.
 //
+// Searches for more than half of the documents are exhaustive whatever the knobs, so there is nothing to tune: that is
+// ErrInvalidOptions, because knobs stored then would serve an index that has grown since.
+//
 // Errors: ErrEmptyQuery without queries, ErrInvalidOptions, *RecallError when nothing within the bounds suffices, those
 // of a query (naming it), and those of Search.
 func (s *Searcher) Tune(ctx context.Context, queries []maxsim.Matrix, o *TuneOptions) (index.Tuning, error) {
@@ -116,6 +119,9 @@ func (s *Searcher) Tune(ctx context.Context, queries []maxsim.Matrix, o *TuneOpt
 	}
 	if s.live == 0 {
 		return index.Tuning{}, fmt.Errorf("tuning without documents: %w", ErrRecall)
+	}
+	if opt.K > s.live/2 {
+		return index.Tuning{}, fmt.Errorf("tuning for %d hits of %d documents, at most half of them: %w", opt.K, s.live, ErrInvalidOptions)
 	}
 	t := &tuner{s: s, ctx: ctx, queries: queries, opt: opt}
 	if err := t.oracle(); err != nil {

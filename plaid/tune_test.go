@@ -90,7 +90,9 @@ func TestTuneBadInput(t *testing.T) {
 	for _, name := range []string{"K", "Recall", "MaxNProbe", "MaxNDocs", "Workers"} {
 		require.ErrorContains(t, err, name)
 	}
-	_, err = c.s.Tune(bg, []maxsim.Matrix{q, maxsim.New(2, 8)}, nil)
+	_, err = c.s.Tune(bg, []maxsim.Matrix{q}, &TuneOptions{K: 1 + c.s.live/2})
+	require.ErrorIs(t, err, ErrInvalidOptions, "every such search is exhaustive")
+	_, err = c.s.Tune(bg, []maxsim.Matrix{q, maxsim.New(2, 8)}, &TuneOptions{K: 1})
 	require.ErrorIs(t, err, maxsim.ErrDim)
 	require.ErrorContains(t, err, "query 1")
 	_, err = newSearcher(nil, 16).Tune(bg, []maxsim.Matrix{q}, nil)
