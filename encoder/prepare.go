@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/golbert/golbert/encoder/tokenizer"
+	"github.com/golbert/golbert/internal/pytext"
 )
 
 // prepared is a text as the transformer takes it.
@@ -122,7 +123,7 @@ func (s *side) source(text string) source {
 		src.text = src.given
 	}
 	if s.lower {
-		src.lower()
+		src.text, src.at = pytext.Lower(src.given)
 	}
 	if s.prompt != "" {
 		src.text, src.prompt = s.prompt+src.text, len(s.prompt)
@@ -144,36 +145,4 @@ func (s *source) offsets(r [2]int) ([2]int, bool) {
 		r[0], r[1] = int(s.at[r[0]]), last+n
 	}
 	return [2]int{r[0] + s.shift, r[1] + s.shift}, true
-}
-
-// lower is Python's str.lower for all but rare contexts: letter by letter, with İ becoming two characters and
-// a capital sigma at the end of a word becoming ς.
-func (s *source) lower() {
-	b := make([]byte, 0, len(s.given))
-	at := make([]int32, 0, len(s.given))
-	moved := false
-	var before rune
-	for i, r := range s.given {
-		moved = moved || len(b) != i
-		switch {
-		case r == 'İ':
-			b = append(b, "i\u0307"...)
-		case r == 'Σ' && unicode.IsLetter(before) && !startsWithLetter(s.given[i+utf8.RuneLen(r):]):
-			b = utf8.AppendRune(b, 'ς')
-		default:
-			b = utf8.AppendRune(b, unicode.ToLower(r))
-		}
-		for len(at) < len(b) {
-			at = append(at, int32(i))
-		}
-		before = r
-	}
-	if s.text = string(b); moved || len(b) != len(s.given) {
-		s.at = at
-	}
-}
-
-func startsWithLetter(s string) bool {
-	r, _ := utf8.DecodeRuneInString(s)
-	return unicode.IsLetter(r)
 }

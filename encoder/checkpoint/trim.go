@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/golbert/golbert/encoder/tokenizer"
 	"github.com/golbert/golbert/internal/mmapfile"
+	"github.com/golbert/golbert/internal/pytext"
 )
 
 // TrimOptions are the options of Trim. A nil pointer means the zero value.
@@ -131,13 +133,19 @@ func isEmbedding(name string) bool {
 // variants gives the texts that the encoder would tokenize for a text.
 func (t *trimmer) variants(text string) []string {
 	r := &t.c.Retrieval
-	if r.LowerCase {
-		text = strings.ToLower(text)
-	}
-	out := []string{text}
-	for _, p := range []string{r.QueryPrompt, r.DocumentPrompt} {
-		if p != "" && !slices.Contains(out, p+text) {
-			out = append(out, p+text)
+	var out []string
+	for _, p := range []string{"", r.QueryPrompt, r.DocumentPrompt} {
+		s := text
+		if r.StripSpace {
+			if s = strings.TrimRightFunc(s, unicode.IsSpace); p == "" { // a prompt stands before the space
+				s = strings.TrimLeftFunc(s, unicode.IsSpace)
+			}
+		}
+		if r.LowerCase {
+			s, _ = pytext.Lower(s)
+		}
+		if s = p + s; !slices.Contains(out, s) {
+			out = append(out, s)
 		}
 	}
 	return out

@@ -244,3 +244,19 @@ func TestTrimSmall(t *testing.T) {
 	require.Len(t, p.Head, 2)
 	require.Equal(t, PyLate, p.Layout)
 }
+
+// TestTrimVariants: the tokens that are kept are those of the text as the encoder prepares it, without the space around
+// it, which would make other tokens of the first word, and in Python's lower case.
+func TestTrimVariants(t *testing.T) {
+	for _, c := range []struct {
+		r    Retrieval
+		want []string
+	}{
+		{Retrieval{}, []string{" ΟΔΟΣ\n"}},
+		{Retrieval{StripSpace: true}, []string{"ΟΔΟΣ"}},
+		{Retrieval{LowerCase: true}, []string{" οδος\n"}},
+		{Retrieval{StripSpace: true, LowerCase: true, QueryPrompt: "q:", DocumentPrompt: "d:"}, []string{"οδος", "q: οδος", "d: οδος"}},
+	} {
+		require.Equal(t, c.want, (&trimmer{c: &Checkpoint{Retrieval: c.r}}).variants(" ΟΔΟΣ\n"))
+	}
+}
