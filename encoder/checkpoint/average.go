@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func Average(w io.Writer, parts []Tensors, weights []float64) error {
 				for k, p := range parts {
 					t, _ := p.Tensor(first.Name)
 					if !isFloat(t.DType) {
-						if !slices.Equal(t.slice(at, n).Float32s(nil), first.slice(at, n).Float32s(nil)) {
+						if t.DType != first.DType || !bytes.Equal(t.slice(at, n).Data, first.slice(at, n).Data) {
 							return fmt.Errorf("%w: tensor %q holds other integers in checkpoint %d", ErrMismatch, first.Name, k)
 						}
 						continue

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io/fs"
 	"math"
 	"math/rand/v2"
@@ -87,10 +88,11 @@ func TestAverageErrors(t *testing.T) {
 		require.ErrorIs(t, err, ErrMismatch, text)
 		require.ErrorContains(t, err, text)
 	}
-	one := func(v byte) Tensors {
-		return memory(t, Tensor{Name: "ids", DType: U8, Shape: []int{1}, Data: []byte{v}})
+	one := func(v uint64) Tensors {
+		return memory(t, Tensor{Name: "ids", DType: I64, Shape: []int{1}, Data: binary.LittleEndian.AppendUint64(nil, v)})
 	}
 	require.ErrorIs(t, Average(&bytes.Buffer{}, []Tensors{one(1), one(2)}, nil), ErrMismatch)
+	require.ErrorIs(t, Average(&bytes.Buffer{}, []Tensors{one(1 << 24), one(1<<24 + 1)}, nil), ErrMismatch, "float32 holds neither apart")
 	require.ErrorIs(t, Average(&bytes.Buffer{}, []Tensors{memory(t, Tensor{Name: "q", DType: I8, Shape: []int{1}, Data: []byte{1}})}, nil), ErrUnsupported)
 	for _, w := range [][]float64{{1}, {1, 0}, {1, -1}, {1, math.NaN()}, {1, math.Inf(1)}} {
 		require.Error(t, Average(&bytes.Buffer{}, []Tensors{a, a}, w))

@@ -79,7 +79,7 @@ func readDense(dir string, in int, activation string) (Dense, error) {
 	return d, nil
 }
 
-// matrix reads a tensor of the given shape.
+// matrix reads a tensor of the given shape. Integers, whose scales are not known here, are refused.
 func matrix(ts Tensors, file, name string, shape ...int) ([]float32, error) {
 	t, ok := ts.Tensor(name)
 	if !ok {
@@ -91,6 +91,9 @@ func matrix(ts Tensors, file, name string, shape ...int) ([]float32, error) {
 	}
 	if !same {
 		return nil, &CorruptError{File: file, Field: name, Offset: -1, Msg: fmt.Sprintf("shape %v, want %v", t.Shape, shape)}
+	}
+	if !isFloat(t.DType) {
+		return nil, fmt.Errorf("%w: %s: %s is %v", ErrUnsupported, file, name, t.DType)
 	}
 	return t.Float32s(nil), nil
 }
