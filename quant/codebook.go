@@ -124,6 +124,9 @@ func (c *Codebook) parts() []part {
 
 // check returns the first value at fault.
 func (p part) check() (int, error) {
+	if !p.ascending && !p.positive && kernel.Finite(p.v) {
+		return 0, nil
+	}
 	for i, x := range p.v {
 		switch {
 		case math.Float32bits(x)&0x7f800000 == 0x7f800000:
@@ -207,10 +210,14 @@ func (c *Codebook) Rotated() bool { return c.rot != nil }
 func (c *Codebook) ID() string {
 	c.idOnce.Do(func() {
 		b, _ := c.MarshalBinary() // it has no way to fail
-		h := sha256.Sum256(b)
-		c.id = hex.EncodeToString(h[:16])
+		c.id = idOf(b)
 	})
 	return c.id
+}
+
+func idOf(file []byte) string {
+	h := sha256.Sum256(file)
+	return hex.EncodeToString(h[:16])
 }
 
 // Rotate moves rows vectors of src into codec space and writes them to dst, which may be src. Without a

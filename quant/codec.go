@@ -155,7 +155,7 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 	d, rb := c.dim, c.RowBytes()
 	dst, residuals = dst[:len(codes)*d], residuals[:len(codes)*rb]
 	if c.nbits == 16 {
-		decodeHalf(dst, residuals)
+		kernel.LoadF16(dst, residuals)
 		return
 	}
 	for i, code := range codes {
@@ -165,19 +165,6 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 		if kernel.Normalize(row) <= minNorm {
 			clear(row)
 		}
-	}
-}
-
-// decodeHalf reads float16 little-endian.
-func decodeHalf(dst []float32, src []byte) {
-	var buf [256]uint16
-	for len(dst) > 0 {
-		n := min(len(buf), len(dst))
-		for i := range n {
-			buf[i] = binary.LittleEndian.Uint16(src[2*i:])
-		}
-		kernel.F16ToF32(dst[:n], buf[:n])
-		dst, src = dst[n:], src[2*n:]
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // The codebook file; see FORMAT.md.
@@ -82,7 +84,7 @@ func isHalf(v []float32) bool {
 	for len(v) > 0 {
 		n := min(len(v), len(w))
 		encodeHalf(b[:], v[:n])
-		decodeHalf(w[:n], b[:])
+		kernel.LoadF16(w[:n], b[:])
 		for i, x := range w[:n] {
 			if x != v[i] {
 				return false
@@ -188,7 +190,7 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 		}
 		v := make([]float32, n)
 		if size == 2 {
-			decodeHalf(v, b[off:])
+			kernel.LoadF16(v, b[off:])
 		} else {
 			floats(v, b[off:])
 		}
@@ -243,5 +245,7 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	if err := c.init(); err != nil {
 		return nil, corrupt("codebook", 0, "a valid one", err)
 	}
+	// A codebook has one form only, so that these are the bytes that MarshalBinary gives.
+	c.idOnce.Do(func() { c.id = idOf(b) })
 	return c, nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,7 +41,7 @@ func npy(t testing.TB, name string) (shape []int, data []float64) {
 	switch typ := field("descr", ","); typ {
 	case "<f2":
 		f := make([]float32, len(b)/2)
-		decodeHalf(f, b)
+		kernel.LoadF16(f, b)
 		for _, v := range f {
 			data = append(data, float64(v))
 		}

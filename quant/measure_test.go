@@ -46,7 +46,7 @@ func readWorkload(t *testing.T, dir string, judged int) workload {
 	}
 	unit := func(b []byte, rows, dim int) maxsim.Matrix {
 		m := maxsim.New(rows, dim)
-		decodeHalf(m.Data, b)
+		kernel.LoadF16(m.Data, b)
 		m.Normalize()
 		return m
 	}

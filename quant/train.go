@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/golbert/golbert/colbert/maxsim"
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // TrainOptions sets what Train makes. The zero value is a good default: 4 bits, centroids by NumCentroids,
@@ -225,7 +226,7 @@ func roundHalf(v []float32) []float32 {
 	b := make([]byte, 2*len(v))
 	encodeHalf(b, v)
 	out := make([]float32, len(v))
-	decodeHalf(out, b)
+	kernel.LoadF16(out, b)
 	return out
 }
 

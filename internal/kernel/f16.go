@@ -95,3 +95,26 @@ func LoadF32(dst []float32, src []byte) {
 		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}
 }
+
+// LoadF16 reads little-endian half-precision numbers from bytes: as many as dst holds. It panics when src is too short.
+func LoadF16(dst []float32, src []byte) {
+	if len(src) < 2*len(dst) {
+		panic(fmt.Sprintf("kernel: %d values from %d bytes", len(dst), len(src)))
+	}
+	if len(dst) == 0 {
+		return
+	}
+	if p := unsafe.Pointer(unsafe.SliceData(src)); littleEndian && uintptr(p)%2 == 0 {
+		F16ToF32(dst, unsafe.Slice((*uint16)(p), len(dst)))
+		return
+	}
+	var buf [256]uint16
+	for len(dst) > 0 {
+		n := min(len(buf), len(dst))
+		for i := range n {
+			buf[i] = binary.LittleEndian.Uint16(src[2*i:])
+		}
+		F16ToF32(dst[:n], buf[:n])
+		dst, src = dst[n:], src[2*n:]
+	}
+}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -112,4 +113,23 @@ func TestLoadF32(t *testing.T) {
 	require.Equal(t, uint32(0x7fc00001), math.Float32bits(got[2]))
 	LoadF32(nil, nil)
 	require.Panics(t, func() { LoadF32(got, b[2:]) })
+}
+
+func TestLoadF16(t *testing.T) {
+	b := make([]byte, 2*700+1)
+	want := make([]float32, 700)
+	for _, odd := range []int{0, 1} {
+		for i := range want {
+			binary.LittleEndian.PutUint16(b[2*i+odd:], uint16(i*89))
+			want[i] = f16To32(uint16(i * 89))
+		}
+		for _, n := range []int{0, 1, 255, 256, 257, 700} {
+			got := make([]float32, n)
+			LoadF16(got, b[odd:])
+			for i, v := range got {
+				require.Equal(t, math.Float32bits(want[i]), math.Float32bits(v))
+			}
+		}
+	}
+	require.Panics(t, func() { LoadF16(make([]float32, 2), b[:3]) })
 }
