@@ -190,7 +190,7 @@ func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
 }
 
 func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
-	if l == isaGeneric || !hasDot {
+	if l == isaGeneric || !hasDot() {
 		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)
 		return
 	}

@@ -19,14 +19,40 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 		gemmGeneric(p, c, ldc, a, lda, m, e)
 		return
 	}
+	eachTile(c, ldc, m, p.n, p.k, e, &operands{p: p, a: a, lda: lda})
+}
+
+// operands are the factors of a product: of float32, or of bytes. A function value in its place would make the caller's
+// buffers escape to the heap.
+type operands struct {
+	p   *Packed
+	a   []float32
+	lda int
+
+	q *PackedInt8 // not nil: of bytes
+	x *Rows
+}
+
+// tile computes one tile.
+func (o *operands) tile(r, rows, at int, ct *float32, ld int, e *Epilogue, bias, add *float32) {
+	if o.q != nil {
+		o.int8Tile(r, rows, at, ct, ld, e, bias, add)
+		return
+	}
+	b := &o.p.panel(at &^ (panelCols - 1))[at&(panelCols-1)]
+	gemmTileNEON(rows, &o.a[r*o.lda], 4*o.lda, b, o.p.k, ct, 4*ld, e.Scale, bias, add, 4*e.LdAdd)
+}
+
+// eachTile computes a product of m rows and n columns whose rows have so many 32-bit words, tile by tile. Where a tile is not
+// whole, or an activation follows, it goes through a buffer, and the rest of the epilogue is done here.
+func eachTile(c []float32, ldc, m, n, words int, e *Epilogue, o *operands) {
 	var tile [tileRows * tileCols]float32
 	var pad [tileCols]float32
-	block := max(tileRows, gemmBlock/p.k/tileRows*tileRows)
+	block := max(tileRows, gemmBlock/words/tileRows*tileRows)
 	for r0 := 0; r0 < m; r0 += block {
 		r1 := min(m, r0+block)
-		for at := 0; at < p.n; at += tileCols {
-			cols := min(tileCols, p.n-at)
-			b := &p.panel(at &^ (panelCols - 1))[at&(panelCols-1)]
+		for at := 0; at < n; at += tileCols {
+			cols := min(tileCols, n-at)
 			var bias *float32
 			if e.Bias != nil {
 				bias = &e.Bias[at]
@@ -42,10 +68,10 @@ func gemm(l isa, p *Packed, c []float32, ldc int, a []float32, lda, m int, e *Ep
 					if e.Add != nil {
 						add = &e.Add[r*e.LdAdd+at]
 					}
-					gemmTileNEON(rows, &a[r*lda], 4*lda, b, p.k, &c[r*ldc+at], 4*ldc, e.Scale, bias, add, 4*e.LdAdd)
+					o.tile(r, rows, at, &c[r*ldc+at], ldc, e, bias, add)
 					continue
 				}
-				gemmTileNEON(rows, &a[r*lda], 4*lda, b, p.k, &tile[0], 4*tileCols, e.Scale, bias, nil, 0)
+				o.tile(r, rows, at, &tile[0], tileCols, e, bias, nil)
 				if e.Act == GELU {
 					geluNEON(&tile[0], rows*tileCols)
 				}

@@ -1,8 +1,8 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kernel
 
-// Products of less than 32 bits have assembly for amd64 only.
+// Without assembly every level is the generic one.
 
 func peakDotBF16(int) int { panic("kernel: no such level") }
 func peakDotInt8(int) int { panic("kernel: no such level") }

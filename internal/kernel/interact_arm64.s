@@ -101,6 +101,57 @@ code_3:
 	MOVW R6, ret+40(FP)
 	RET
 
+// func raiseU8NEON(acc *uint8, lanes int, first uint32, rows uint32, ords *uint32, n int, row *uint8) 
+TEXT ·raiseU8NEON(SB), NOSPLIT, $0-48
+	MOVD acc+0(FP), R0
+	MOVD lanes+8(FP), R1
+	MOVWU first+16(FP), R2
+	MOVWU rows+20(FP), R3
+	MOVD ords+24(FP), R4
+	MOVD n+32(FP), R5
+	MOVD row+40(FP), R6
+raise:
+	MOVWU.P 4(R4), R7
+	SUBW R2, R7, R7
+	CMPW R3, R7
+	BHS raise_next
+	MOVWU R7, R7
+	MADD R1, R0, R7, R8
+	MOVD R6, R9
+	MOVD R1, R10
+raise_part:
+	FMOVQ.P 16(R9), F0
+	FMOVQ 0(R8), F1
+	WORD $0x6e216400 // UMAX V0.16B, V0.16B, V1.16B
+	FMOVQ.P F0, 16(R8)
+	SUBS $16, R10, R10
+	BNE raise_part
+raise_next:
+	SUBS $1, R5, R5
+	BNE raise
+	RET
+
+// func sumRowsU8NEON(dst *uint32, acc *uint8, lanes int, n int) 
+TEXT ·sumRowsU8NEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD acc+8(FP), R1
+	MOVD lanes+16(FP), R2
+	MOVD n+24(FP), R3
+sumrow:
+	MOVD $0, R4
+	MOVD R2, R5
+sumrow_part:
+	FMOVQ.P 16(R1), F0
+	WORD $0x6e303800 // UADDLV.16B V0, V0
+	VMOV V0.H[0], R6
+	ADD R6, R4
+	SUBS $16, R5, R5
+	BNE sumrow_part
+	MOVW.P R4, 4(R0)
+	SUBS $1, R3, R3
+	BNE sumrow
+	RET
+
 // func maxU32NEON(x *uint32, n int) uint32
 TEXT ·maxU32NEON(SB), NOSPLIT, $0-20
 	MOVD x+0(FP), R0

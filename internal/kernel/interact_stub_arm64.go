@@ -19,6 +19,16 @@ func interact32NEON(acc *uint8, table *uint8, stride int, codes *uint32, n int) 
 //go:noescape
 func interact64NEON(acc *uint8, table *uint8, stride int, codes *uint32, n int) uint32
 
+// raiseU8NEON raises the rows of acc, lanes bytes each, of n > 0 ords to those of row; numbers are taken less first, and those from rows on are passed over.
+//
+//go:noescape
+func raiseU8NEON(acc *uint8, lanes int, first uint32, rows uint32, ords *uint32, n int, row *uint8)
+
+// sumRowsU8NEON writes the sums of n > 0 rows of lanes bytes.
+//
+//go:noescape
+func sumRowsU8NEON(dst *uint32, acc *uint8, lanes int, n int)
+
 // maxU32NEON returns the largest of n > 0 values, n a multiple of 4.
 //
 //go:noescape

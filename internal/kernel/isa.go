@@ -7,11 +7,11 @@ type isa uint8
 
 const (
 	isaGeneric isa = iota
+	isaNEON        // the vectors of arm64, of 128 bits; before those of amd64, which compare their levels
 	isaAVX2        // AVX2, FMA, F16C
 	isaAVX512      // AVX-512 F, BW, DQ, VL on top of AVX2
 	isaVNNI        // AVX-512 VNNI: 8-bit integer products
 	isaBF16        // AVX-512 BF16: bfloat16 products
-	isaNEON        // the vectors of arm64, of 128 bits
 )
 
 // EnvSIMD is the environment variable that overrides the choice of instruction set; see the package comment.
@@ -28,11 +28,11 @@ type impl struct {
 // impls lists the implementations from the slowest to the fastest.
 var impls = []impl{
 	{"generic", isaGeneric, true},
+	{"neon", isaNEON, hasNEON()},
 	{"avx2", isaAVX2, hasAVX2()},
 	{"avx512", isaAVX512, hasAVX512()},
 	{"avx512vnni", isaVNNI, hasVNNI()},
 	{"avx512bf16", isaBF16, hasBF16()},
-	{"neon", isaNEON, hasNEON()},
 }
 
 // active is the level that the exported functions use.
@@ -93,6 +93,8 @@ func LevelBF16() string {
 // LevelInt8 is described at LevelBF16.
 func LevelInt8() string {
 	switch {
+	case active == isaNEON && hasDot():
+		return impls[isaNEON].Name
 	case active == isaNEON || active == isaGeneric:
 		return impls[isaGeneric].Name
 	case active < isaVNNI:

@@ -20,3 +20,4 @@ func hasVNNI() bool { return hasAVX512() && cpu.X86.HasAVX512VNNI }
 func hasBF16() bool { return hasVNNI() && cpu.X86.HasAVX512BF16 }
 
 func hasNEON() bool { return false }
+func hasDot() bool  { return false }

@@ -12,6 +12,6 @@ func hasBF16() bool   { return false }
 // hasNEON is true everywhere: the 64-bit architecture includes it.
 func hasNEON() bool { return true }
 
-// hasDot tells whether there are inner products of int8 (SDOT, an option of Armv8.2); without them compressed-domain
-// scoring runs the Go code.
-var hasDot = cpu.ARM64.HasASIMDDP
+// hasDot tells whether there are inner products of int8 (SDOT, an option of Armv8.2); without them products of int8 and
+// compressed-domain scoring run the Go code.
+func hasDot() bool { return cpu.ARM64.HasASIMDDP }

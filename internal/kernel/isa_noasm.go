@@ -7,3 +7,4 @@ func hasAVX512() bool { return false }
 func hasVNNI() bool   { return false }
 func hasBF16() bool   { return false }
 func hasNEON() bool   { return false }
+func hasDot() bool    { return false }

@@ -117,6 +117,7 @@ var (
 	umaxB   = op3{0x6e206400, "UMAX", "16B"}
 	umaxS   = op3{0x6ea06400, "UMAX", "4S"}
 	addS    = op3{0x4ea08400, "ADD", "4S"}
+	mlaS    = op3{0x4ea09400, "MLA", "4S"}
 	andB    = op3{0x4e201c00, "AND", "16B"}
 	bitB    = op3{0x6ea01c00, "BIT", "16B"} // where the mask has ones, dst = src
 	tblB    = op3{0x4e000000, "TBL", "16B"} // dst = table[index], 0 beyond 15

@@ -25,7 +25,7 @@ func genResidual(a *asm) {
 	a.label("residual_tile")
 	take := func(n int) {
 		a.rowPointers(stride, n)
-		a.tile(sdotE, n)
+		a.tile(sdotE, n, noFlip)
 		a.op("MOVD %v, %v", rA+gp(n-1), rA)
 		a.op("VLD1 (%v), [V20.S4, V21.S4, V22.S4, V23.S4]", scale)
 		for r := range n {

@@ -25,8 +25,11 @@ const (
 	rBp    = gp(9)
 )
 
+// flip, where it is not 0, is a register with which the bytes of A are exclusive-ored on the way.
+const noFlip = vec(0)
+
 // tile multiplies rows rows. The accumulators start at zero.
-func (a *asm) tile(e element, rows int) {
+func (a *asm) tile(e element, rows int, flip vec) {
 	four, rest, one, done := a.newLabel("four"), a.newLabel("rest"), a.newLabel("one"), a.newLabel("done")
 	for r := range rows {
 		for c := range 4 {
@@ -48,6 +51,7 @@ func (a *asm) tile(e element, rows int) {
 	a.label(four)
 	for r := range rows {
 		a.op("FMOVQ.P 16(%v), F%d", rA+gp(r), int(aReg(r)))
+		a.flip(aReg(r), flip)
 	}
 	for i := range 4 {
 		step(i&1, i)
@@ -60,11 +64,18 @@ func (a *asm) tile(e element, rows int) {
 	a.label(one)
 	for r := range rows {
 		a.op("FMOVS.P 4(%v), F%d", rA+gp(r), int(aReg(r)))
+		a.flip(aReg(r), flip)
 	}
 	step(0, 0)
 	a.op("SUBS $1, %v, %v", rSteps, rSteps)
 	a.op("BNE %s", one)
 	a.label(done)
+}
+
+func (a *asm) flip(v, by vec) {
+	if by != noFlip {
+		a.op("VEOR %v.B16, %v.B16, %v.B16", by, v, v)
+	}
 }
 
 // byRows emits code for each number of rows up to a whole tile and jumps to it by the register rows.
@@ -108,7 +119,7 @@ func genGemm(a *asm) {
 	a.byRows(rows, func(n int) {
 		nobias, noadd := a.newLabel("nobias"), a.newLabel("noadd")
 		a.rowPointers(lda, n)
-		a.tile(fmlaE, n)
+		a.tile(fmlaE, n, noFlip)
 		a.op("FMOVS %s, F24", a.params["scale"])
 		for r := range n {
 			for j := range 4 {
@@ -153,7 +164,7 @@ func genGemm(a *asm) {
 	a.load("idx", idx)
 	a.op("MOVD $128, %v", rLdb)
 	a.rowPointers(lda, tileRows)
-	a.tile(fmlaE, tileRows)
+	a.tile(fmlaE, tileRows, noFlip)
 	// V16 to V19: columns; V20 to V23: which of them count.
 	a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", iota)
 	a.loadU32("cols", 14)
@@ -200,7 +211,7 @@ func genMaxSim(a *asm) {
 	a.label("maxsim_tile")
 	take := func(n int) {
 		a.rowPointers(stride, n)
-		a.tile(fmlaE, n)
+		a.tile(fmlaE, n, noFlip)
 		for r := range n {
 			for c := range 4 {
 				a.v3(fmaxnmV, best(c), best(c), acc(r, c)) // a NaN never wins
