@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/golbert/golbert/colbert/maxsim"
@@ -18,7 +19,8 @@ const (
 	badMean = 1.1
 	// or when more than so many of them
 	badShare = 0.05
-	// are this much longer.
+	// are this much longer, and that much longer than is usual for their centroid: rare words have wide clusters,
+	// and one document in a few has many of them, without being about anything new.
 	badFar = 1.5
 	// New centroids are learned from vectors whose residuals are this much longer.
 	badVector = 1.15
@@ -235,7 +237,7 @@ func (ix *Index) trainBook(ctx context.Context, base *state, r *quant.Reservoir,
 
 // badFit looks at a sample of the spooled vectors and says whether they fit the codebook badly.
 func (a *adder) badFit(cb *quant.Codebook, entry *manCodebook) (bad bool, err error) {
-	unit := cb.MeanResidual()
+	unit := float64(cb.MeanResidual())
 	if entry.Tokens < 2*uint64(cb.K()) || unit == 0 || cb.Scales() == nil && cb.NBits() < 16 {
 		return false, nil // it says little about what fits; the index will outgrow it soon
 	}
@@ -243,19 +245,19 @@ func (a *adder) badFit(cb *quant.Codebook, entry *manCodebook) (bad bool, err er
 	if err := a.each(func(m maxsim.Matrix) error { r.Add(m); return nil }); err != nil {
 		return false, err
 	}
-	norms, err := cb.ResidualNorms(a.ctx, r.Sample(), a.ix.opts.Workers)
+	codes, norms, err := cb.Nearest(a.ctx, r.Sample(), a.ix.opts.Workers)
 	if err != nil {
 		return false, err
 	}
 	var sum, far float64
-	for _, n := range norms {
+	for i, n := range norms {
 		sum += float64(n)
-		if n > badFar*unit {
+		if float64(n) > badFar*unit*float64(max(1, cb.Scale(codes[i]))) {
 			far++
 		}
 	}
 	n := float64(len(norms))
-	return sum/n > badMean*float64(unit) || far/n > badShare, nil
+	return sum/n > badMean*unit || far/n > badShare, nil
 }
 
 // gather makes every vector of the batch a centroid, of a new codebook or behind those of own.
@@ -307,14 +309,23 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	}
 	r := quant.NewReservoir(int(min(tokens, a.ix.opts.sampleRows())), cb.Dim(), a.ix.opts.Seed)
 	unit := cb.MeanResidual()
-	take := func(m maxsim.Matrix) error {
-		norms, err := cb.ResidualNorms(a.ctx, m, a.ix.opts.Workers)
+	rows := maxsim.Matrix{Dim: cb.Dim()} // of many documents at a time, which is quicker
+	look := func() error {
+		_, norms, err := cb.Nearest(a.ctx, rows, a.ix.opts.Workers)
 		for i, n := range norms {
 			if n > badVector*unit {
-				r.Add(m.Slice(i, i+1))
+				r.Add(rows.Slice(i, i+1))
 			}
 		}
+		rows.Data, rows.Rows = rows.Data[:0], 0
 		return err
+	}
+	take := func(m maxsim.Matrix) error {
+		rows.Data, rows.Rows = append(rows.Data, m.Data...), rows.Rows+m.Rows
+		if rows.Rows < batchTokens {
+			return nil
+		}
+		return look()
 	}
 	var buf vectorBuf
 	for _, s := range a.pool {
@@ -325,8 +336,11 @@ func (a *adder) extend(cb *quant.Codebook, entry *manCodebook) error {
 	if err := a.each(take); err != nil {
 		return err
 	}
-	found, rows := r.Seen(), uint64(r.Sample().Rows)
-	if rows == 0 {
+	if err := look(); err != nil {
+		return err
+	}
+	found := r.Seen()
+	if found == 0 {
 		return nil // a few vectors that fit very badly, and the sample had them all
 	}
 	more, err := a.extended(cb, entry, r.Sample(), found)
@@ -349,7 +363,7 @@ func (a *adder) extended(cb *quant.Codebook, entry *manCodebook, sample maxsim.M
 		if err != nil || k == most {
 			return more, err
 		}
-		norms, err := more.ResidualNorms(a.ctx, sample.Slice(0, min(sample.Rows, fitSample)), o.Workers)
+		_, norms, err := more.Nearest(a.ctx, sample.Slice(0, min(sample.Rows, fitSample)), o.Workers)
 		if err != nil {
 			return nil, err
 		}
@@ -357,10 +371,12 @@ func (a *adder) extended(cb *quant.Codebook, entry *manCodebook, sample maxsim.M
 		for _, n := range norms {
 			sum += float64(n)
 		}
-		if sum <= float64(len(norms))*float64(cb.MeanResidual()) {
+		long := sum / float64(len(norms)) / float64(cb.MeanResidual())
+		if long <= 1 {
 			return more, nil
 		}
-		k = min(2*k, most)
+		// Twice the centroids shorten residuals by a tenth or more: not each doubling is tried.
+		k = int(min(float64(k)*max(math.Pow(long, 7), 1.25)+1, float64(most)))
 	}
 }
 

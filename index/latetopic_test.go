@@ -207,3 +207,40 @@ func seq(docs []index.Document) iter.Seq2[index.Document, error] {
 		}
 	}
 }
+
+// TestKnownWideTopic: documents of a topic that the codebook was trained for and whose words differ more from use
+// to use than those of others have long residuals. That is no reason to extend it: it has wide clusters for them.
+func TestKnownWideTopic(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(3, 64, 2)
+	r := rand.New(rand.NewPCG(4, 4))
+	// Half of the first documents have a wide word in eight, and all of the later ones.
+	docs := func(name string, n, wide int) (out []index.Document) {
+		for i := range n {
+			m := maxsim.New(60, w.dim)
+			for j := range m.Rows {
+				topic, noise := 0, float32(.5)
+				if i < wide && j%8 == 0 {
+					topic, noise = 1, 0.9
+				}
+				for at, v := range w.words[topic*perTopic+r.IntN(perTopic/4)] {
+					m.Row(j)[at] = v + noise*float32(r.NormFloat64())
+				}
+			}
+			m.Normalize()
+			out = append(out, index.Document{ID: fmt.Sprint(name, i), Vectors: m})
+		}
+		return out
+	}
+	for _, nbits := range []int{2, 4} { // 16 bits have no scales
+		ix, err := index.Create(ctx, filepath.Join(t.TempDir(), "ix"), &index.Options{Dim: w.dim, NBits: nbits})
+		require.NoError(t, err)
+		defer ix.Close()
+		_, err = ix.Add(ctx, seq(docs("a", 1200, 600)), nil)
+		require.NoError(t, err)
+		before := ix.Info().Codebooks
+		_, err = ix.Add(ctx, seq(docs("b", 40, 40)), nil)
+		require.NoError(t, err)
+		require.Equal(t, before, ix.Info().Codebooks)
+	}
+}

@@ -214,36 +214,37 @@ func (c *Codebook) Extends(old *Codebook) bool {
 	return slices.Equal(c.centroids[:len(old.centroids)], old.centroids)
 }
 
-// ResidualNorms returns, for each row of m, in input space, the L2 norm of what the nearest centroid leaves
-// over. Compared with MeanResidual they say which vectors the codebook fits badly. Errors are those of Encode.
-func (c *Codebook) ResidualNorms(ctx context.Context, m maxsim.Matrix, workers int) ([]float32, error) {
+// Nearest returns, for each row of m, in input space, the number of the nearest centroid and the L2 norm of what
+// that leaves over. Compared with MeanResidual, and with the centroids' Scales, the norms say which vectors the
+// codebook fits badly. Errors are those of Encode.
+func (c *Codebook) Nearest(ctx context.Context, m maxsim.Matrix, workers int) (codes []uint32, norms []float32, err error) {
 	if err := m.Validate(); err != nil {
-		return nil, fmt.Errorf("quant: residuals: %w", err)
+		return nil, nil, fmt.Errorf("quant: nearest: %w", err)
 	}
 	if m.Rows > 0 && m.Dim != c.dim {
-		return nil, fmt.Errorf("quant: residuals: dimension %d, the codebook has %d: %w", m.Dim, c.dim, maxsim.ErrDim)
+		return nil, nil, fmt.Errorf("quant: nearest: dimension %d, the codebook has %d: %w", m.Dim, c.dim, maxsim.ErrDim)
 	}
-	norms := make([]float32, m.Rows)
+	codes, norms = make([]uint32, m.Rows), make([]float32, m.Rows)
 	if m.Rows == 0 {
-		return norms, ctx.Err()
+		return codes, norms, ctx.Err()
 	}
 	a, d := c.assigner(), c.dim
-	err := parallel(ctx, m.Rows, assignBlock, workers, func() func(i, j int) {
+	err = parallel(ctx, m.Rows, assignBlock, workers, func() func(i, j int) {
 		var s assignScratch
-		x, code, score := make([]float32, assignBlock*d), make([]uint32, assignBlock), make([]float32, assignBlock)
+		x, score := make([]float32, assignBlock*d), make([]float32, assignBlock)
 		return func(i, j int) {
 			n := j - i
 			c.Rotate(x, m.Data[i*d:j*d], n)
-			a.assign(code[:n], score[:n], x[:n*d], &s)
+			a.assign(codes[i:j], score[:n], x[:n*d], &s)
 			for t := range n {
-				norms[i+t] = float32(residualNorm(x[t*d:(t+1)*d], c.centroids[int(code[t])*d:]))
+				norms[i+t] = float32(residualNorm(x[t*d:(t+1)*d], c.centroid(codes[i+t])))
 			}
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return norms, nil
+	return codes, norms, nil
 }
 
 // residualNorm is the distance of x from the first len(x) values of cent.

@@ -91,7 +91,7 @@ func TestExtend(t *testing.T) {
 
 			// New vectors fit as well as those that a fresh codebook was trained for, on vectors that neither saw.
 			norms := func(c *Codebook, m maxsim.Matrix) float64 {
-				v, err := c.ResidualNorms(ctx, m, 2)
+				_, v, err := c.Nearest(ctx, m, 2)
 				require.NoError(t, err)
 				sum := 0.0
 				for _, n := range v {
@@ -141,7 +141,7 @@ func TestExtendRefuses(t *testing.T) {
 	require.ErrorIs(t, err, maxsim.ErrDim)
 	_, err = base.Extend(ctx, topic(1, 3, 8, 5, .5), &ExtendOptions{Centroids: -1})
 	require.ErrorIs(t, err, ErrOption)
-	_, err = base.ResidualNorms(ctx, topic(1, 3, 16, 5, .5), 1)
+	_, _, err = base.Nearest(ctx, topic(1, 3, 16, 5, .5), 1)
 	require.ErrorIs(t, err, maxsim.ErrDim)
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
