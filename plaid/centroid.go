@@ -80,7 +80,12 @@ func ranks(nprobe, k int) int { return min(max(nprobe, minRanks), k) }
 func (st *state) prepareSpace(ranks int) {
 	sp, cb := &st.spaces[st.cur], st.s.spaces[st.cur].cb
 	dim, k, lanes := cb.Dim(), cb.K(), st.lanes
-	sp.gemm.Repack(sp.rot, st.rows, dim, dim)
+	// The scores of centroids only help to find and to compare candidates; the hits' own are made of decoded vectors.
+	if sp.rows = cb.Rows16(); sp.rows != nil {
+		sp.low.Repack(sp.rot, st.rows, dim)
+	} else {
+		sp.gemm.Repack(sp.rot, st.rows, dim, dim)
+	}
 	sp.base = grow(sp.base, k*lanes)
 	for i := range st.workers {
 		w := &st.workers[i]
@@ -106,7 +111,12 @@ func (st *state) centroidBlock(worker, at, rows int) {
 	rows = min(rows, cb.K()-at)
 	block := sp.base[at*lanes : (at+rows)*lanes]
 	// Lanes beyond the query stay as they are, whatever that is: nobody looks at them.
-	sp.gemm.Gemm(block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
+	if sp.rows != nil {
+		part := sp.rows.Slice(at, at+rows)
+		sp.low.Gemm(block, lanes, &part, nil)
+	} else {
+		sp.gemm.Gemm(block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
+	}
 	if st.pl.mode == modeScan {
 		space.divide(block, lanes, at, rows)
 		return

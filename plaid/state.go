@@ -49,6 +49,8 @@ type spaceState struct {
 	rot   []float32 // the query in codec space, rows x dim
 	query kernel.Query
 	gemm  kernel.Packed
+	low   kernel.PackedBF16 // instead of gemm where rows is set
+	rows  *kernel.Rows
 
 	residual   kernel.ResidualQuery
 	compressed bool      // residual is set

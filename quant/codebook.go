@@ -41,6 +41,9 @@ type Codebook struct {
 	assignOnce sync.Once
 	assign     *assigner // only encoding needs it
 
+	lowOnce sync.Once
+	low     *kernel.Rows
+
 	idOnce sync.Once
 	id     string
 }
@@ -163,6 +166,19 @@ func (c *Codebook) RowBytes() int { return (c.dim*c.nbits + 7) / 8 }
 // Centroids returns the centroids, K x Dim, in codec space (rotated). Those of Train are unit rows rounded
 // to values that float16 represents. Read-only.
 func (c *Codebook) Centroids() []float32 { return c.centroids }
+
+// Rows16 returns the centroids in bfloat16, made at first use, for products that need no more; nil where such products
+// are not faster than those of float32. Read-only.
+func (c *Codebook) Rows16() *kernel.Rows {
+	if !kernel.FastBF16() {
+		return nil
+	}
+	c.lowOnce.Do(func() {
+		c.low = new(kernel.Rows)
+		c.low.BF16(c.centroids, c.dim, c.k, c.dim)
+	})
+	return c.low
+}
 
 // Cutoffs returns the 2^nbits-1 ascending bucket boundaries: a residual's level is the number of cutoffs
 // strictly below it (after division by its centroid's Scale). Read-only; nil for float16 rows.

@@ -147,6 +147,9 @@ func inverseNorm(sum float64) float32 {
 	return float32(1 / math.Sqrt(sum))
 }
 
+// decodeAhead is how many vectors before its use a centroid is asked for.
+const decodeAhead = 6
+
 // Decode writes the vectors of codes and residuals to dst, len(codes) x Dim, in codec space: c+sw scaled to
 // unit length (a vanishing one gives zeros), or with 16 bits the float16 rows as they are. Apply Unrotate to
 // come back to the input space. It panics when dst or residuals are too short or a code is not below K: the
@@ -159,6 +162,9 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 		return
 	}
 	for i, code := range codes {
+		if i+decodeAhead < len(codes) { // centroids lie scattered in a table that no near cache holds
+			kernel.PrefetchF32(c.centroid(codes[i+decodeAhead]))
+		}
 		row := dst[i*d : (i+1)*d]
 		cent := c.centroids[int(code)*d : int(code)*d+d]
 		c.levels.Add(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math/bits"
+	"unsafe"
 )
 
 // FloatLevels is a residual codec's table of bucket weights in float32, for decoding. It is immutable and safe for
@@ -100,6 +101,13 @@ func (l *FloatLevels) addGeneric(dst, cent []float32, s float32, row []byte) {
 	per := 8 / l.nbits
 	for ; n < len(dst); n++ { // what does not fill a byte
 		dst[n] = cent[n] + s*l.byByte[int(row[n/per])*per+n%per]
+	}
+}
+
+// PrefetchF32 is Prefetch for float32 values.
+func PrefetchF32(v []float32) {
+	if len(v) > 0 {
+		prefetchBytes(unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v)))
 	}
 }
 

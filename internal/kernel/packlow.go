@@ -67,10 +67,25 @@ func PackBF16(w []float32, n, k int) *PackedBF16 {
 	return p
 }
 
+// Repack packs another matrix, n x k row-major, reusing memory. It must not run concurrently with any other method.
+func (p *PackedBF16) Repack(w []float32, n, k int) {
+	checkShape(n, k)
+	p.n, p.k, p.per = n, k, 2
+	p.data = alignedSlice(p.data, panels(n)*p.units())
+	if n%panelCols != 0 {
+		clear(p.panel(n &^ (panelCols - 1)))
+	}
+	p.SetRows(0, w[:n*k])
+}
+
 // SetRows is Packed.SetRows, rounding to nearest even.
 func (p *PackedBF16) SetRows(at int, w []float32) {
 	rows, k := checkRows(at, len(w), p.n, p.k), p.k
-	row := make([]uint32, p.units()+16)
+	var buf [512 + 16]uint32
+	row := buf[:]
+	if p.units() > 512 {
+		row = make([]uint32, p.units()+16)
+	}
 	for j := range rows {
 		toBF16(active, row, w[j*k:(j+1)*k])
 		if k%2 == 1 {

@@ -37,6 +37,23 @@ func (x *Rows) stride(per int) int {
 	return 16 * lines
 }
 
+// Slice returns rows from to to, which share memory with x.
+func (x *Rows) Slice(from, to int) Rows {
+	if from < 0 || to < from || to > x.m {
+		panic(fmt.Sprintf("kernel: rows %d to %d of %d", from, to, x.m))
+	}
+	s := *x
+	s.m = to - from
+	if x.kind != rowsNone {
+		n := x.rowStride()
+		s.data = x.data[from*n : to*n]
+	}
+	if x.kind == rowsInt8 {
+		s.scale, s.zero = x.scale[from:to], x.zero[from:to]
+	}
+	return s
+}
+
 func (x *Rows) units() int {
 	if x.kind == rowsInt8 {
 		return (x.k + 3) / 4
