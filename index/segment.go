@@ -9,6 +9,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/golbert/golbert/internal/kernel"
 	"github.com/golbert/golbert/quant"
 )
 
@@ -92,6 +93,22 @@ func (s *Segment) Codes(dst []uint32, ord uint32) (_ []uint32, err error) {
 		dst[i] = d[at]
 	}
 	return dst, nil
+}
+
+// Prefetch asks the memory for what Codes and InvNorms will read of a document, so that it is there a little later.
+func (s *Segment) Prefetch(ord uint32) {
+	f := s.f
+	a, b := f.tokenRange(ord)
+	// Nothing is verified here, so that whatever does not fit is left to those who will read it.
+	if n := &f.secs[secNorms]; b <= n.len && a < b {
+		kernel.Prefetch(f.data[n.off+a : n.off+b])
+	}
+	if w := uint(f.secs[secCodeOffs].width); w > 0 {
+		offs, c := f.data[f.secs[secCodeOffs].off:], &f.secs[secCodes]
+		if from, to := packedAt(offs, uint64(ord), w), packedAt(offs, uint64(ord)+1, w); from < to && to <= c.len {
+			kernel.Prefetch(f.data[c.off+from : c.off+to])
+		}
+	}
 }
 
 // DistinctCodes appends to dst[:0] a document's centroids, ascending, each once.

@@ -86,7 +86,10 @@ func (st *state) prepareSpace(ranks int) {
 	} else {
 		sp.gemm.Repack(sp.rot, st.rows, dim, dim)
 	}
-	sp.base = grow(sp.base, k*lanes)
+	if cap(sp.base) < k*lanes {
+		sp.base = kernel.Large[float32](k * lanes)
+	}
+	sp.base = sp.base[:k*lanes]
 	for i := range st.workers {
 		w := &st.workers[i]
 		w.limit = grow(w.limit, lanes)

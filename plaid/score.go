@@ -57,13 +57,18 @@ func (t *compressedStage) run(worker, task int) error {
 	st := (*state)(t)
 	w := &st.workers[worker]
 	chunk := st.cands[task*compressedChunk : min((task+1)*compressedChunk, len(st.cands))]
-	// Documents lie scattered in memory: the next one is on its way while one is scored.
+	// Documents lie scattered in memory: the next one is on its way while one is scored, and what is read of those
+	// after it.
+	st.prefetch(chunk[:min(2, len(chunk))])
 	if err := st.loadAhead(w, chunk[0]); err != nil {
 		return err
 	}
 	for i := range chunk {
 		w.loaded, w.ahead = w.ahead, w.loaded
 		if i+1 < len(chunk) {
+			if i+2 < len(chunk) {
+				st.prefetch(chunk[i+2 : i+3])
+			}
 			if err := st.loadAhead(w, chunk[i+1]); err != nil {
 				return err
 			}
@@ -88,6 +93,15 @@ func (t *compressedStage) run(worker, task int) error {
 		}
 	}
 	return nil
+}
+
+// prefetch asks for what loadAhead will read of documents.
+func (st *state) prefetch(docs []candidate) {
+	for _, c := range docs {
+		if seg := st.s.units[c.unit].pub; seg != nil {
+			seg.Prefetch(c.ord)
+		}
+	}
 }
 
 // loadAhead reads a document into w.ahead and asks for its residuals.

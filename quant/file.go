@@ -188,7 +188,7 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 		if n == 0 {
 			return nil
 		}
-		v := make([]float32, n)
+		v := kernel.Large[float32](n)
 		if size == 2 {
 			kernel.LoadF16(v, b[off:])
 		} else {

@@ -132,7 +132,7 @@ func alignedSlice[T float32 | uint32](buf []T, n int) []T {
 		return buf[:n]
 	}
 	const line = 16
-	b := make([]T, n+line-1)
+	b := Large[T](n + line - 1)
 	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % (4 * line) / 4)
 	return b[off : off+n : off+n]
 }
