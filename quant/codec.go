@@ -147,8 +147,8 @@ func inverseNorm(sum float64) float32 {
 	return float32(1 / math.Sqrt(sum))
 }
 
-// decodeAhead is how many vectors before its use a centroid is asked for.
-const decodeAhead = 6
+// decodeRows is how many vectors Decode works on at a time, and how long before its use a centroid is asked for.
+const decodeRows = 8
 
 // Decode writes the vectors of codes and residuals to dst, len(codes) x Dim, in codec space: c+sw scaled to
 // unit length (a vanishing one gives zeros), or with 16 bits the float16 rows as they are. Apply Unrotate to
@@ -161,15 +161,20 @@ func (c *Codebook) Decode(dst []float32, codes []uint32, residuals []byte) {
 		kernel.LoadF16(dst, residuals)
 		return
 	}
-	for i, code := range codes {
-		if i+decodeAhead < len(codes) { // centroids lie scattered in a table that no near cache holds
-			kernel.PrefetchF32(c.centroid(codes[i+decodeAhead]))
+	// A few rows at a time are put together, then normalised: rows wait for the memory, and norms for sums, side by side.
+	for at := 0; at < len(codes); at += decodeRows {
+		some := codes[at:min(at+decodeRows, len(codes))]
+		for i, code := range some {
+			i += at
+			if i+decodeRows < len(codes) { // centroids lie scattered in a table that no near cache holds
+				kernel.PrefetchF32(c.centroid(codes[i+decodeRows]))
+			}
+			c.levels.Add(dst[i*d:(i+1)*d], c.centroid(code), c.Scale(code), residuals[i*rb:(i+1)*rb])
 		}
-		row := dst[i*d : (i+1)*d]
-		cent := c.centroids[int(code)*d : int(code)*d+d]
-		c.levels.Add(row, cent, c.Scale(code), residuals[i*rb:(i+1)*rb])
-		if kernel.Normalize(row) <= minNorm {
-			clear(row)
+		for i := at; i < at+len(some); i++ {
+			if row := dst[i*d : (i+1)*d]; kernel.Normalize(row) <= minNorm {
+				clear(row)
+			}
 		}
 	}
 }
