@@ -142,11 +142,19 @@ func TestDetectedLanguages(t *testing.T) {
 	}
 	_, err := ix.Add(t.Context(), slices.Values(docs), nil)
 	require.NoError(t, err)
-	for id, lang := range map[string]string{"detected": "de", "given": "no", "meta": "my own", "unsure": "en"} {
+	for id, lang := range map[string]string{"detected": "de", "given": "no", "meta": "", "unsure": "en"} {
 		d, err := ix.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, lang, d.Language, id)
 	}
+	// Metadata of the caller's own under the same key are no language: the document can be explained and added again.
+	d, err := ix.Get(t.Context(), "meta")
+	require.NoError(t, err)
+	require.Equal(t, docs[2], d)
+	_, err = ix.Explain(t.Context(), "Mond", "meta")
+	require.NoError(t, err)
+	_, err = ix.Add(t.Context(), slices.Values([]colbert.Document{d}), nil)
+	require.NoError(t, err)
 	_, err = ix.Add(t.Context(), slices.Values([]colbert.Document{{ID: "fr", Text: "Soleil rouge"}}), nil)
 	var de *colbert.DocumentError
 	require.ErrorAs(t, err, &de)

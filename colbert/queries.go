@@ -46,7 +46,7 @@ func (a *adder) trainingQueries(ctx context.Context, sample []index.Document) (m
 	}
 	if len(a.opt.Queries) == 0 {
 		for _, d := range sample {
-			lang, _ := d.Meta[LanguageKey].(string)
+			lang := a.x.languageOf(d.Meta)
 			for n := range (queryPieces + len(sample) - 1) / len(sample) {
 				take(lang, piece(d.Text, n))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/encoder"
@@ -201,8 +202,24 @@ func (x *Index) Get(ctx context.Context, id string) (Document, error) {
 		return Document{}, err
 	}
 	d := Document{ID: id, Text: h[0].Text, Meta: h[0].Meta}
-	d.Language, _ = d.Meta[LanguageKey].(string)
+	d.Language = x.languageOf(d.Meta)
 	return d, nil
+}
+
+// languageOf reads a document's language from its metadata. A value that is the name of no language is the caller's own
+// under the same key ("python", say), and the document was encoded without a language.
+func (x *Index) languageOf(m index.Metadata) string {
+	s, _ := m[LanguageKey].(string)
+	if s == "" {
+		return ""
+	}
+	if _, err := encoder.LanguageCode(s); err == nil {
+		return s
+	}
+	if e, ok := x.enc.(interface{ Languages() []string }); ok && slices.Contains(e.Languages(), s) {
+		return s // a name of the checkpoint's own
+	}
+	return ""
 }
 
 // Info describes an index.
