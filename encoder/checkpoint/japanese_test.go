@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,5 +51,35 @@ func TestJapanese(t *testing.T) {
 		_, err := OpenWith(dirOf(t, files), o)
 		require.ErrorIs(t, err, ErrUnsupported, text)
 		require.ErrorContains(t, err, text)
+	}
+}
+
+// TestJapaneseRewritten: checkpoints with such a tokenizer can be averaged and saved without its words, and trimmed
+// with them.
+func TestJapaneseRewritten(t *testing.T) {
+	dir := dirOf(t, with(plainFiles(), obj{
+		"tokenizer_config.json": obj{"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"},
+		"vocab.txt":             "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\nc\n",
+	}))
+	words := &Options{Words: pairs{}}
+	c, err := OpenWith(dir, words)
+	require.NoError(t, err)
+	defer c.Close()
+	to := t.TempDir()
+	mean, saved, trimmed := filepath.Join(to, "mean"), filepath.Join(to, "saved"), filepath.Join(to, "trimmed")
+	require.NoError(t, AverageDirs(mean, []string{dir, dir}, nil))
+	require.NoError(t, Save(saved, c))
+	_, err = Trim(dir, trimmed, textsOf("ab"), nil)
+	require.ErrorIs(t, err, ErrUnsupported)
+	rep, err := Trim(dir, trimmed, textsOf("ab"), &TrimOptions{Words: pairs{}})
+	require.NoError(t, err)
+	require.Equal(t, 7, rep.After)
+	for _, d := range []string{mean, saved, trimmed} {
+		_, err := Open(d)
+		require.ErrorIs(t, err, ErrUnsupported)
+		n, err := OpenWith(d, words)
+		require.NoError(t, err)
+		require.Equal(t, []int32{2, 5, 6, 3}, n.Tokenizer.Encode("ab", tokenizer.EncodeOptions{AddSpecial: true}).IDs)
+		require.NoError(t, n.Close())
 	}
 }

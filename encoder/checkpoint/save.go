@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,15 +59,11 @@ func Save(dir string, c *Checkpoint) error {
 				if err := newFile(filepath.Join(dst, "model.safetensors"), c.Head[i].write); err != nil {
 					return err
 				}
-			} else if err := copyWeights(dst, src); err != nil && !os.IsNotExist(err) {
+			} else if err := copyWeights(dst, src); err != nil {
 				return err
 			}
 		}
-		n, err := Open(tmp)
-		if err != nil {
-			return fmt.Errorf("checkpoint: the result cannot be opened: %w", err)
-		}
-		return n.Close()
+		return reopen(tmp)
 	})
 }
 

@@ -25,6 +25,8 @@ type TrimOptions struct {
 	// Characters keeps all tokens of a single character, too, so that words which the texts do not have fall apart
 	// into characters before they become unknown. CJK vocabularies have thousands.
 	Characters bool
+	// Words is Options.Words for the checkpoint, which tokenizes the texts.
+	Words tokenizer.WordSplitter
 }
 
 // TrimReport says what Trim did.
@@ -51,12 +53,12 @@ func Trim(dir, out string, texts func() iter.Seq2[string, error], o *TrimOptions
 	if o == nil {
 		o = new(TrimOptions)
 	}
-	c, err := Open(dir)
+	c, err := OpenWith(dir, &Options{Words: o.Words})
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	t := &trimmer{c: c, used: make([]bool, c.Tokenizer.VocabSize())}
+	t := &trimmer{c: c, words: o.Words, used: make([]bool, c.Tokenizer.VocabSize())}
 	if err := t.root(); err != nil {
 		return nil, err
 	}
@@ -87,6 +89,7 @@ func Trim(dir, out string, texts func() iter.Seq2[string, error], o *TrimOptions
 // trimmer is the state of one call of Trim.
 type trimmer struct {
 	c       *Checkpoint
+	words   tokenizer.WordSplitter
 	folder  string // of the backbone, below the checkpoint's directory
 	used    []bool
 	ids     []int32 // new id by old one, -1 for tokens that go
@@ -399,7 +402,7 @@ func (t *trimmer) writeWeights(w io.Writer) error {
 
 // verify opens the result and tokenizes all texts with both.
 func (t *trimmer) verify(dir string, texts func() iter.Seq2[string, error]) error {
-	n, err := Open(dir)
+	n, err := OpenWith(dir, &Options{Words: t.words})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTrim, err)
 	}

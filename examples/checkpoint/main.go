@@ -9,7 +9,7 @@
 // average writes the mean of checkpoints of one model (JaColBERTv2.5). trim leaves out the tokens that TEXTS do not
 // need: text files with a text a line, or .jsonl files with title and text. export writes what fine-tuning changed as
 // a delta pack; apply lays packs, or LoRA adapters of PEFT, over a checkpoint and writes the result. OUT and PACK must
-// not exist.
+// not exist. All take -dictionary DIR for checkpoints whose tokenizer finds Japanese words with MeCab.
 package main
 
 import (
@@ -26,6 +26,8 @@ import (
 
 	"github.com/golbert/golbert/encoder/checkpoint"
 	"github.com/golbert/golbert/encoder/delta"
+	"github.com/golbert/golbert/encoder/japanese"
+	"github.com/golbert/golbert/encoder/tokenizer"
 )
 
 func main() {
@@ -67,9 +69,32 @@ func parse(f *flag.FlagSet, args []string, rest int, must ...*string) error {
 	return nil
 }
 
+// A dictionary finds the words of Japanese text, for checkpoints that want MeCab.
+type dictionary struct{ dir *string }
+
+func dictionaryFlag(f *flag.FlagSet) dictionary {
+	return dictionary{f.String("dictionary", "", "compiled MeCab dictionary, for Japanese tokenizers: see package encoder/japanese")}
+}
+
+// words opens the dictionary, if there is one.
+func (d dictionary) words() (tokenizer.WordSplitter, error) {
+	if *d.dir == "" {
+		return nil, nil
+	}
+	return japanese.Open(*d.dir)
+}
+
+func (d dictionary) open(dir string) (*checkpoint.Checkpoint, error) {
+	words, err := d.words()
+	if err != nil {
+		return nil, err
+	}
+	return checkpoint.OpenWith(dir, &checkpoint.Options{Words: words})
+}
+
 // describe opens a directory and prints what it holds.
-func describe(dir string, w io.Writer) error {
-	c, err := checkpoint.Open(dir)
+func (d dictionary) describe(dir string, w io.Writer) error {
+	c, err := d.open(dir)
 	if err != nil {
 		return err
 	}
@@ -78,12 +103,13 @@ func describe(dir string, w io.Writer) error {
 
 func info(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("info", flag.ContinueOnError)
+	dict := dictionaryFlag(f)
 	if err := parse(f, args, 1); err != nil {
 		return err
 	}
 	for _, dir := range f.Args() {
 		fmt.Fprintln(w, dir)
-		if err := describe(dir, w); err != nil {
+		if err := dict.describe(dir, w); err != nil {
 			return err
 		}
 	}
@@ -93,6 +119,7 @@ func info(args []string, w io.Writer) error {
 func average(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("average", flag.ContinueOnError)
 	to := f.String("to", "", "directory to write")
+	dict := dictionaryFlag(f)
 	list := f.String("weights", "", "weights of the checkpoints, with commas between; equal ones if empty")
 	if err := parse(f, args, 2, to); err != nil {
 		return err
@@ -111,19 +138,24 @@ func average(args []string, w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "wrote  %s, the mean of %d checkpoints\n", *to, f.NArg())
-	return describe(*to, w)
+	return dict.describe(*to, w)
 }
 
 func trim(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("trim", flag.ContinueOnError)
 	from, to := f.String("from", "", "checkpoint to read"), f.String("to", "", "directory to write")
+	dict := dictionaryFlag(f)
 	chars := f.Bool("characters", false, "keep all tokens of one character, too")
 	keep := f.String("keep", "", "further tokens to keep, with spaces between")
 	if err := parse(f, args, 1, from, to); err != nil {
 		return err
 	}
+	words, err := dict.words()
+	if err != nil {
+		return err
+	}
 	r, err := checkpoint.Trim(*from, *to, func() iter.Seq2[string, error] { return texts(f.Args()) },
-		&checkpoint.TrimOptions{Keep: strings.Fields(*keep), Characters: *chars})
+		&checkpoint.TrimOptions{Keep: strings.Fields(*keep), Characters: *chars, Words: words})
 	if err != nil {
 		return err
 	}
@@ -178,16 +210,17 @@ func export(args []string, w io.Writer) (err error) {
 	f := flag.NewFlagSet("export", flag.ContinueOnError)
 	base, tuned := f.String("base", "", "checkpoint that fine-tuning started from"), f.String("tuned", "", "checkpoint that it ended with")
 	to := f.String("to", "", "pack to write")
+	dict := dictionaryFlag(f)
 	density := f.Float64("density", 0, "share of each matrix to keep, the largest differences first; 0 keeps all")
 	if err := parse(f, args, 0, base, tuned, to); err != nil {
 		return err
 	}
-	a, err := checkpoint.Open(*base)
+	a, err := dict.open(*base)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	b, err := checkpoint.Open(*tuned)
+	b, err := dict.open(*tuned)
 	if err != nil {
 		return err
 	}
@@ -201,11 +234,12 @@ func export(args []string, w io.Writer) (err error) {
 
 func apply(args []string, w io.Writer) (err error) {
 	f := flag.NewFlagSet("apply", flag.ContinueOnError)
+	dict := dictionaryFlag(f)
 	from, to := f.String("from", "", "checkpoint to read"), f.String("to", "", "directory to write")
 	if err := parse(f, args, 1, from, to); err != nil {
 		return err
 	}
-	c, err := checkpoint.Open(*from)
+	c, err := dict.open(*from)
 	if err != nil {
 		return err
 	}
@@ -217,5 +251,5 @@ func apply(args []string, w io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(w, "wrote  %s with %d packs\n", *to, f.NArg())
-	return describe(*to, w)
+	return dict.describe(*to, w)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/encoder/checkpoint"
 	"github.com/golbert/golbert/encoder/delta"
+	"github.com/golbert/golbert/encoder/japanese"
 )
 
 // layouts are the tiny checkpoints of the encoder's goldens.
@@ -95,4 +96,7 @@ func TestUsage(t *testing.T) {
 		require.ErrorIs(t, run(args, &bytes.Buffer{}), flag.ErrHelp, "%v", args)
 	}
 	require.ErrorContains(t, run([]string{"average", "-to", "x", "-weights", "1,b", "a", "b"}, &bytes.Buffer{}), `"b" is not a number`)
+	for _, args := range [][]string{{"info"}, {"trim", "-from", layouts + "xtr", "-to", "x"}} {
+		require.ErrorIs(t, run(append(args, "-dictionary", t.TempDir(), layouts+"xtr"), &bytes.Buffer{}), japanese.ErrNotFound)
+	}
 }

@@ -61,13 +61,10 @@ func run(ctx context.Context, args []string, out, status io.Writer) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(out, dir)
 	c, err := checkpoint.Open(dir)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.Describe(status), c.Close()); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, dir)
-	return nil
+	return errors.Join(c.Describe(status), c.Close())
 }
