@@ -45,7 +45,7 @@ func Average(w io.Writer, parts []Tensors, weights []float64) error {
 				if t.DType == I8 {
 					return fmt.Errorf("%w: tensor %q is int8", ErrUnsupported, name)
 				}
-			} else if !slices.Equal(t.Shape, tensors[j].Shape) || isFloat(t.DType) != isFloat(tensors[j].DType) {
+			} else if !slices.Equal(t.Shape, tensors[j].Shape) || t.DType.IsFloat() != tensors[j].DType.IsFloat() {
 				return fmt.Errorf("%w: tensor %q is %v of shape %v in checkpoint %d, %v of %v in the first", ErrMismatch, name, t.DType, t.Shape, i, tensors[j].DType, tensors[j].Shape)
 			}
 		}
@@ -61,7 +61,7 @@ func Average(w io.Writer, parts []Tensors, weights []float64) error {
 				clear(sum[:n])
 				for k, p := range parts {
 					t, _ := p.Tensor(first.Name)
-					if !isFloat(t.DType) {
+					if !t.DType.IsFloat() {
 						if t.DType != first.DType || !bytes.Equal(t.slice(at, n).Data, first.slice(at, n).Data) {
 							return fmt.Errorf("%w: tensor %q holds other integers in checkpoint %d", ErrMismatch, first.Name, k)
 						}
@@ -71,7 +71,7 @@ func Average(w io.Writer, parts []Tensors, weights []float64) error {
 						sum[j] += share[k] * float64(v)
 					}
 				}
-				if isFloat(first.DType) {
+				if first.DType.IsFloat() {
 					for j := range n {
 						values[j] = float32(sum[j])
 					}
@@ -128,8 +128,6 @@ func firstMissing(a, b Tensors) string {
 	}
 	return ""
 }
-
-func isFloat(d DType) bool { return d == F32 || d == F16 || d == BF16 || d == F64 }
 
 // slice is n elements of a tensor, as a vector.
 func (t Tensor) slice(at, n int) Tensor {

@@ -92,7 +92,7 @@ func matrix(ts Tensors, file, name string, shape ...int) ([]float32, error) {
 	if !same {
 		return nil, &CorruptError{File: file, Field: name, Offset: -1, Msg: fmt.Sprintf("shape %v, want %v", t.Shape, shape)}
 	}
-	if !isFloat(t.DType) {
+	if !t.DType.IsFloat() {
 		return nil, fmt.Errorf("%w: %s: %s is %v", ErrUnsupported, file, name, t.DType)
 	}
 	return t.Float32s(nil), nil

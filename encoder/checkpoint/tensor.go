@@ -54,6 +54,9 @@ func (d DType) Size() int {
 	return dtypes[d].size
 }
 
+// IsFloat says whether elements are floating-point numbers.
+func (d DType) IsFloat() bool { return d == F16 || d == BF16 || d == F32 || d == F64 }
+
 // parseDType finds a type by name.
 func parseDType(name []byte) DType {
 	for d, t := range dtypes {

@@ -129,6 +129,19 @@ func (o *overlay) Tensor(name string) (checkpoint.Tensor, bool) {
 	return t, ok
 }
 
+// Release tells those below that a tensor's data is not needed in memory for now: they know whose it is.
+func (o *overlay) Release(t checkpoint.Tensor) {
+	below := []checkpoint.Tensors{o.base}
+	for _, p := range o.packs {
+		below = append(below, p.tensors)
+	}
+	for _, ts := range below {
+		if r, ok := ts.(interface{ Release(checkpoint.Tensor) }); ok {
+			r.Release(t)
+		}
+	}
+}
+
 // Close implements checkpoint.Tensors.
 func (o *overlay) Close() error {
 	err := o.base.Close()
@@ -147,17 +160,19 @@ func (o *overlay) check(p *pack, key string, head []checkpoint.Dense) error {
 		if i >= len(head) {
 			return fmt.Errorf("%w: %s: %q, the checkpoint has %d projections", ErrBase, p.dir, key, len(head))
 		}
-		shape, found = headShape(&head[i], part)
+		if shape, found = headShape(&head[i], part); c.set != nil && !c.set.DType.IsFloat() {
+			return fmt.Errorf("%w: %s: set of %q is %v", ErrUnsupported, p.dir, key, c.set.DType)
+		}
 	} else {
 		name := o.name(key)
 		t, ok := o.base.Tensor(name)
-		shape, found = t.Shape, ok
+		found = ok
 		for _, q := range o.packs {
 			if d := q.changes[key]; d != nil && d.set != nil && q != p {
-				shape, found = d.set.Shape, true
+				t, found = *d.set, true
 			}
 		}
-		if found && c.set == nil && ok && !isFloat(t.DType) {
+		if shape = t.Shape; found && c.set == nil && !t.DType.IsFloat() {
 			return fmt.Errorf("%w: %s: %q is %v in the checkpoint", ErrBase, p.dir, key, t.DType)
 		}
 	}

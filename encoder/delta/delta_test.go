@@ -66,6 +66,10 @@ func ints(name string, v ...int32) checkpoint.Tensor {
 	return t
 }
 
+func int8s(name string, rows, cols int) checkpoint.Tensor {
+	return checkpoint.Tensor{Name: name, DType: checkpoint.I8, Shape: []int{rows, cols}, Data: make([]byte, rows*cols)}
+}
+
 func writeTensors(t testing.TB, path string, ts []checkpoint.Tensor) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -185,7 +189,22 @@ func TestKinds(t *testing.T) {
 	require.Equal(t, values(t, c, query), values(t, d, query))
 	require.Equal(t, []float32{8}, values(t, d, "new.thing"))
 	require.Equal(t, c.Head, d.Head)
+
+	// Packed weights of the base leave the memory with packs over it, too.
+	below := &released{Tensors: plain.Tensors}
+	plain.Tensors = below
+	require.NoError(t, Apply(plain, one))
+	plain.Tensors.(*overlay).Release(y)
+	require.Equal(t, 1, below.n)
 }
+
+// released counts the tensors that are given back.
+type released struct {
+	checkpoint.Tensors
+	n int
+}
+
+func (r *released) Release(checkpoint.Tensor) { r.n++ }
 
 func TestPackErrors(t *testing.T) {
 	dir := base(t, nil)
@@ -217,6 +236,7 @@ func TestPackErrors(t *testing.T) {
 		"the checkpoint has 1 projecti": {packOf(t, nil, floats("head.1.weight.add", make([]float32, 24), 3, 8)), ErrBase},
 		"cannot be added":               {packOf(t, nil, floats("head.0.bias.set", make([]float32, 3), 3)), ErrBase},
 		`languages of a "bert"`:         {packOf(t, obj{"languages": []string{"mt_MT"}}), ErrBase},
+		`set of "head.0.weight" is I8`:  {packOf(t, nil, int8s("head.0.weight.set", 3, 8)), ErrUnsupported},
 	} {
 		c := open(t, dir)
 		before := c.Tensors
@@ -225,6 +245,10 @@ func TestPackErrors(t *testing.T) {
 		require.ErrorContains(t, err, text)
 		require.Same(t, before, c.Tensors, "a pack that fails changes nothing")
 	}
+	// What counts is what an earlier pack has made of a tensor.
+	err := Apply(open(t, dir), packOf(t, nil, int8s(query+".set", 8, 8)), packOf(t, nil, floats(query+".add", make([]float32, 64), 8, 8)))
+	require.ErrorIs(t, err, ErrBase)
+	require.ErrorContains(t, err, "is I8")
 	peft := func(set obj, names ...string) string {
 		d := t.TempDir()
 		j := obj{"peft_type": "LORA", "r": 1, "lora_alpha": 1}

@@ -121,7 +121,7 @@ func (d *differ) compare(key string, was, now checkpoint.Tensor) error {
 		return fmt.Errorf("%w: %q has shapes %v and %v", ErrBase, key, was.Shape, now.Shape)
 	case was.DType == now.DType && slices.Equal(was.Data, now.Data):
 		return nil
-	case !isFloat(was.DType) || !isFloat(now.DType):
+	case !was.DType.IsFloat() || !now.DType.IsFloat():
 		return fmt.Errorf("%w: %q differs and is %v and %v", ErrUnsupported, key, was.DType, now.DType)
 	}
 	d.floats(key, was.Shape, was.Float32s(nil), now.Float32s(nil))

@@ -175,7 +175,7 @@ func (p *pack) finish(file string) error {
 			fault = fmt.Sprintf("scale %g", c.scale)
 		}
 		for _, t := range []*checkpoint.Tensor{c.val, c.add, c.a, c.b} {
-			if t != nil && fault == "" && !isFloat(t.DType) {
+			if t != nil && fault == "" && !t.DType.IsFloat() {
 				fault = fmt.Sprintf("%s is %v", t.Name, t.DType)
 			}
 		}
@@ -185,8 +185,4 @@ func (p *pack) finish(file string) error {
 	}
 	slices.Sort(p.keys)
 	return nil
-}
-
-func isFloat(d checkpoint.DType) bool {
-	return d == checkpoint.F32 || d == checkpoint.F16 || d == checkpoint.BF16 || d == checkpoint.F64
 }
