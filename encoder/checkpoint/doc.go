@@ -1,5 +1,6 @@
-// Package checkpoint reads model directories: the weights (safetensors), the configuration, the tokenizer, and
-// the retrieval settings that tell how texts become token vectors.
+// Package checkpoint reads model directories: the weights, the configuration, the tokenizer, and the retrieval settings
+// that tell how texts become token vectors. It makes new ones as well: AverageDirs the mean of several, Trim one without
+// the tokens that texts do not need, Save one that package delta changed.
 //
 // The layouts: a plain Hugging Face directory has a backbone only: no markers, no projection, no query expansion. A
 // PyLate directory lists its modules in modules.json and keeps projections in folders such as 1_Dense.

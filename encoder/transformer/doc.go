@@ -15,14 +15,16 @@
 //
 // Architectures, by model_type of config.json:
 //
-//	bert, roberta, xlm-roberta, camembert, xmod   post-norm, learned positions; XMOD's adapters per language
-//	xlm-roberta with position_embedding_type rotary   jina-colbert-v2
-//	modernbert                                    ModernBERT, Ettin, mmBERT
-//	t5, mt5, umt5                                 encoders of T5, mT5, umT5 and ByT5
-//	mrt5                                          ByT5 with a delete gate: fewer vectors than tokens (Batch.Kept)
-//	llama, mistral, qwen2, qwen3, eurobert ...    decoders, causal or not as config.json says
-//	lfm2                                          short convolutions and attention, looking back or both ways
-//	mamba                                         a selective state space
+//	bert, electra, roberta, xlm-roberta,
+//	camembert, xmod                       post-norm, learned positions; XMOD's adapters per language
+//	xlm-roberta with rotary positions     jina-colbert-v2
+//	modernbert                            ModernBERT, Ettin, mmBERT
+//	t5, mt5, umt5                         encoders of T5, mT5, umT5 and ByT5
+//	mrt5                                  ByT5 with a delete gate: fewer vectors than tokens (Batch.Kept)
+//	llama, mistral, qwen2, qwen3,
+//	eurobert ...                          decoders, causal or not as config.json says
+//	lfm2                                  short convolutions and attention, looking back or both ways
+//	mamba                                 a selective state space
 //
 // An architecture is one file: its tensor names and its settings. Post-norm encoders share one Forward, the others
 // another, in which a layer mixes tokens by attention, a convolution or a state space. Linear layers, norms, token
@@ -31,7 +33,7 @@
 // (encoder/scripts/golden/architectures.py).
 //
 // Caveats: Forward works on one goroutine, or on as many as Batch.Workers allows and processors are idle; it is better
-// to spread batches over cores. It is safe to call concurrently. Token tables of large checkpoints stay in the mapped file, so the checkpoint must stay open
-// as long as the Encoder is in use. The memory of one call is about 4*(4*Hidden + FFN) bytes per token and
-// is kept for the next call.
+// to spread batches over cores. It is safe to call concurrently. Token tables of large checkpoints stay in the mapped
+// file, so the checkpoint must stay open as long as the Encoder is in use. The memory of one call is about
+// 4*(4*Hidden + FFN) bytes per token and is kept for the next call.
 package transformer
