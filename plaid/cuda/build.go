@@ -30,7 +30,7 @@ func (v *Device) Assign(ctx context.Context, x, centroids maxsim.Matrix) (codes 
 		return nil, nil, fmt.Errorf("vectors of dimension %d, the centroids have %d: %w", x.Dim, centroids.Dim, maxsim.ErrDim)
 	}
 	codes, scores = make([]uint32, x.Rows), make([]float32, x.Rows)
-	err = v.withCentroids(centroids, func(s *stream, cents mem) error {
+	err = v.withCentroids(ctx, centroids, func(s *stream, cents mem) error {
 		return s.assign(ctx, codes, scores, x, cents, centroids.Rows)
 	})
 	if err != nil {
@@ -40,8 +40,8 @@ func (v *Device) Assign(ctx context.Context, x, centroids maxsim.Matrix) (codes 
 }
 
 // withCentroids runs f on the device's goroutine with the centroids in device memory.
-func (v *Device) withCentroids(centroids maxsim.Matrix, f func(s *stream, cents mem) error) error {
-	return v.do(func() error {
+func (v *Device) withCentroids(ctx context.Context, centroids maxsim.Matrix, f func(s *stream, cents mem) error) error {
+	return v.do(ctx, func() error {
 		s, err := v.newStream()
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (v *Device) KMeans(ctx context.Context, x maxsim.Matrix, k int, o *quant.KM
 	codes, scores := make([]uint32, x.Rows), make([]float32, x.Rows)
 	counts, worst := make([]int, k), make([]int, 0, k)
 	for it := range iterations {
-		err := v.withCentroids(cent, func(s *stream, cents mem) error {
+		err := v.withCentroids(ctx, cent, func(s *stream, cents mem) error {
 			return s.assign(ctx, codes, scores, x, cents, k)
 		})
 		if err != nil {

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -37,14 +38,15 @@ type Device struct {
 	context uintptr
 	modules []uintptr
 	kernels map[string]uintptr
-	shared  int // bytes of shared memory that a block may have
+	shared  int            // bytes of shared memory that a block may have
+	allowed map[string]int // by kernel: bytes that its blocks may have now
 
-	jobs chan job
-	done chan struct{}
+	jobs  chan job
+	close sync.Once
+	quit  chan struct{} // closed by Close
+	done  chan struct{} // closed when the goroutine has ended
 
-	lost   atomic.Pointer[Error] // why the device is lost
-	mu     sync.Mutex            // held while a job is handed over, so that Close cannot come between
-	closed bool
+	lost atomic.Pointer[Error] // why the device is lost
 }
 
 type job struct {
@@ -130,7 +132,8 @@ func Open(n int) (*Device, error) {
 	if info.Major < 8 {
 		return nil, fmt.Errorf("device %d, %s, has compute capability %d.%d, the least is 8.0: %w", n, info.Name, info.Major, info.Minor, ErrNoDevice)
 	}
-	dev := &Device{d: d, info: info, jobs: make(chan job), done: make(chan struct{}), kernels: map[string]uintptr{}}
+	dev := &Device{d: d, info: info, jobs: make(chan job), quit: make(chan struct{}), done: make(chan struct{}),
+		kernels: map[string]uintptr{}, allowed: map[string]int{}}
 	started := make(chan error)
 	go dev.work(started)
 	if err := <-started; err != nil {
@@ -148,14 +151,7 @@ func (v *Device) Name() string { return fmt.Sprintf("cuda:%d %s", v.info.Number,
 // Close waits for the job in progress and gives the context back. Indexes on the device are gone with it. Closing again
 // does nothing.
 func (v *Device) Close() error {
-	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
-		return nil
-	}
-	v.closed = true
-	v.mu.Unlock()
-	close(v.jobs)
+	v.close.Do(func() { close(v.quit) })
 	<-v.done
 	return nil
 }
@@ -170,15 +166,20 @@ func (v *Device) work(started chan<- error) {
 	if err != nil {
 		return
 	}
-	for j := range v.jobs {
-		err := j.f()
-		var e *Error
-		if errors.As(err, &e) && e.lost() {
-			v.lost.CompareAndSwap(nil, e)
+	defer v.stop()
+	for {
+		select {
+		case <-v.quit:
+			return
+		case j := <-v.jobs:
+			err := j.f()
+			var e *Error
+			if errors.As(err, &e) && e.lost() {
+				v.lost.CompareAndSwap(nil, e)
+			}
+			j.done <- err
 		}
-		j.done <- err
 	}
-	v.stop()
 }
 
 func (v *Device) start() (err error) {
@@ -238,33 +239,50 @@ func (v *Device) stop() {
 	_ = v.d.call("cuDevicePrimaryCtxRelease_v2", uintptr(v.info.Number))
 }
 
-// do runs f on the device's goroutine.
-func (v *Device) do(f func() error) error {
+// do runs f on the device's goroutine, unless ctx ends before its turn comes.
+func (v *Device) do(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if e := v.lost.Load(); e != nil {
 		return fmt.Errorf("%w since %w", ErrLost, e)
 	}
 	j := job{f, make(chan error, 1)}
-	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
+	select {
+	case <-v.quit: // of two that are ready, select may take either
 		return ErrClosed
+	default:
 	}
-	v.jobs <- j
-	v.mu.Unlock()
-	return <-j.done
+	select {
+	case v.jobs <- j:
+		return <-j.done
+	case <-v.quit:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-const sharedSizeAttribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+const (
+	sharedSizeAttribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+	// plainShared is the dynamic shared memory that every kernel may have: 48 KiB less its static part.
+	plainShared = 40 << 10
+)
 
-// allowShared raises a kernel's limit of dynamic shared memory from the 48 KiB that every device has.
+// allowShared raises a kernel's limit of dynamic shared memory from the 48 KiB that every device has. It is never lowered:
+// others on the device, of a larger dimension, rely on it.
 func (v *Device) allowShared(kernel string, bytes int) error {
 	if bytes > v.shared-(8<<10) { // the kernels' static part
 		return fmt.Errorf("kernel %s needs %d bytes of shared memory, the device has %d: %w", kernel, bytes, v.shared, ErrUnsupported)
 	}
-	if bytes <= 40<<10 {
+	if bytes <= max(v.allowed[kernel], plainShared) {
 		return nil
 	}
-	return v.d.call("cuFuncSetAttribute", v.kernels[kernel], sharedSizeAttribute, uintptr(bytes))
+	if err := v.d.call("cuFuncSetAttribute", v.kernels[kernel], sharedSizeAttribute, uintptr(bytes)); err != nil {
+		return fmt.Errorf("kernel %s: %w", kernel, err)
+	}
+	v.allowed[kernel] = bytes
+	return nil
 }
 
 // launch starts a kernel. Arguments are device pointers (mem), ints and 32-bit floats.
@@ -279,6 +297,9 @@ func (v *Device) launch(s *stream, kernel string, gridX, gridY, threads, shared 
 		case mem:
 			values[i] = uint64(a.ptr)
 		case int:
+			if a != int(int32(a)) {
+				return fmt.Errorf("kernel %s: argument %d is %d, more than 32 bits: %w", kernel, i, a, ErrUnsupported)
+			}
 			values[i] = uint64(uint32(int32(a)))
 		default:
 			panic(fmt.Sprintf("cuda: argument %d of %s is a %T", i, kernel, a))

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -104,7 +105,14 @@ func searchOnce(c *collection) (hits []plaid.Hit, err error) {
 // A device that is lost says so until it is opened again.
 func TestLost(t *testing.T) {
 	useShim(t, 1<<30)
-	c := newCollection(t, 4, 16, 100, 70)
+	var c *collection
+	t.Cleanup(func() {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err == nil {
+			require.NotContains(t, string(maps), c.dir, "the snapshot is held by an index on a device that is gone")
+		}
+	})
+	c = newCollection(t, 4, 16, 100, 70)
 	dev, err := Open(0)
 	require.NoError(t, err)
 	s, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)

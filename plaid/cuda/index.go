@@ -5,6 +5,8 @@ package cuda
 import (
 	"context"
 	"fmt"
+	"math"
+	"sync"
 
 	"github.com/golbert/golbert/index"
 	"github.com/golbert/golbert/internal/kernel"
@@ -22,6 +24,7 @@ type deviceIndex struct {
 	scratch int // bytes of device memory for the queries of one sub-batch
 	batch   int // the most queries of a sub-batch, 0 for no bound
 	closed  bool
+	release sync.Once // of snap
 }
 
 // space is a codebook with the segments coded by it. Documents and tokens are numbered through its segments.
@@ -73,14 +76,18 @@ func (v *Device) Load(ctx context.Context, s *index.Snapshot, o *plaid.DeviceOpt
 		}
 		sp.segs, sp.numbers, sp.first = append(sp.segs, seg), append(sp.numbers, i), append(sp.first, sp.docs)
 		sp.docs += seg.NumDocs()
+		if sp.docs > math.MaxInt32 {
+			s.Release()
+			return nil, fmt.Errorf("%d documents of one codebook, at most %d: %w", sp.docs, math.MaxInt32, ErrUnsupported)
+		}
 		sp.tokens += seg.NumTokens()
 		total += seg.NumDocs()
 	}
-	err = v.do(func() error {
+	err = v.do(ctx, func() error {
 		return index.Guard(func() error { return x.load(ctx, o, total) })
 	})
 	if err != nil {
-		x.release()
+		_ = x.Close() // the error before says more
 		return nil, err
 	}
 	return x, nil
@@ -97,15 +104,7 @@ func newSpace(cb *quant.Codebook) (*space, error) {
 	return sp, nil
 }
 
-// release frees everything that load has allocated; it may be half of it.
-func (x *deviceIndex) release() {
-	_ = x.v.do(func() error {
-		x.free()
-		return nil
-	})
-	x.snap.Release()
-}
-
+// free frees everything that load has allocated; it may be half of it.
 func (x *deviceIndex) free() {
 	for i, s := range x.streams {
 		if s != nil {
@@ -183,19 +182,17 @@ func (v *Device) freeMemory() (int, error) {
 // Info tells what is where.
 func (x *deviceIndex) Info() plaid.DeviceInfo { return x.info }
 
-// Close frees the device memory. Searches after it return ErrClosed.
+// Close frees the device memory and lets go of the snapshot, the latter also when the device is lost or closed, which
+// are its errors. Searches after it return ErrClosed.
 func (x *deviceIndex) Close() error {
-	first := false
-	err := x.v.do(func() error {
+	err := x.v.do(context.Background(), func() error {
 		if !x.closed {
-			x.closed, first = true, true
+			x.closed = true
 			x.free()
 		}
 		return nil
 	})
-	if first {
-		x.snap.Release()
-	}
+	x.release.Do(x.snap.Release)
 	return err
 }
 

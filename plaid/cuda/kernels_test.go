@@ -264,3 +264,23 @@ func fit(x maxsim.Matrix, cents []float32) float64 {
 	}
 	return sum / float64(x.Rows)
 }
+
+// Documents of a small dimension do not take shared memory away from those of a larger one.
+func TestDocumentsOfTwoDimensions(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(4, 2))
+		for _, f := range []Format{Float32, Float16} {
+			var loaded []*Documents
+			for _, dim := range []int{1100, 800} {
+				d, err := dev.LoadDocuments(bg, []maxsim.Matrix{random(r, 3, dim)}, f)
+				require.NoError(t, err)
+				defer d.Close()
+				loaded = append(loaded, d)
+			}
+			for i, dim := range []int{1100, 800} {
+				_, err := loaded[i].Scores(bg, []maxsim.Matrix{random(r, 2, dim)})
+				require.NoError(t, err, "%v, dimension %d", f, dim)
+			}
+		}
+	})
+}

@@ -70,7 +70,7 @@ func (v *Device) LoadDocuments(ctx context.Context, docs []maxsim.Matrix, f Form
 	if f != Float32 {
 		d.padded = (d.dim + 15) &^ 15
 	}
-	err := v.do(func() (err error) {
+	err := v.do(ctx, func() (err error) {
 		if err := v.allowShared(d.kernel(), d.shared()); err != nil {
 			return err
 		}
@@ -210,7 +210,7 @@ func (d *Documents) Scores(ctx context.Context, queries []maxsim.Matrix) ([][]fl
 		if d.n == 0 {
 			continue
 		}
-		err := d.v.do(func() error {
+		err := d.v.do(ctx, func() error {
 			if d.closed {
 				return ErrClosed
 			}
@@ -266,7 +266,7 @@ func (d *Documents) score(out []float32, q maxsim.Matrix) error {
 
 // Close frees the device memory.
 func (d *Documents) Close() error {
-	return d.v.do(func() error {
+	return d.v.do(context.Background(), func() error {
 		if !d.closed {
 			d.closed = true
 			d.free()

@@ -24,6 +24,9 @@ const (
 	groupCentroids = 64
 	// subBatch bounds the queries of a sub-batch: with more, nothing is won.
 	subBatch = 128
+	// maxProbes is the most centroids probed per query token. Who wants more, after a filter has multiplied NProbe
+	// say, gets all allowed documents for candidates: that is cheaper than selecting so many, and finds no less.
+	maxProbes = 1024
 )
 
 // Search runs the queries in sub-batches, two of them in flight. See plaid.DeviceIndex.
@@ -42,11 +45,18 @@ func (x *deviceIndex) Search(ctx context.Context, q *plaid.DeviceSearch) ([][]pl
 	if len(q.Queries) == 0 {
 		return out, ctx.Err()
 	}
-	err := x.v.do(func() error {
+	err := x.v.do(ctx, func() error {
 		if x.closed {
 			return ErrClosed
 		}
-		return index.Guard(func() error { return x.search(ctx, q, lanes, out) })
+		err := index.Guard(func() error { return x.search(ctx, q, lanes, out) })
+		if err != nil {
+			// What is still in flight ends before its pinned memory is used again.
+			for _, s := range x.streams {
+				_ = s.wait()
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -57,6 +67,9 @@ func (x *deviceIndex) Search(ctx context.Context, q *plaid.DeviceSearch) ([][]pl
 func (x *deviceIndex) search(ctx context.Context, q *plaid.DeviceSearch, lanes int, out [][]plaid.DeviceHit) error {
 	for i, sp := range x.spaces {
 		r := &round{x: x, sp: sp, q: q, lanes: lanes, nprobe: min(q.NProbe, sp.k)}
+		if r.nprobe > maxProbes {
+			r.nprobe = 0
+		}
 		if r.prepare(i); r.allowed == 0 {
 			continue
 		}
@@ -150,35 +163,27 @@ func (r *round) run(ctx context.Context, queries []int, out [][]plaid.DeviceHit)
 	var before *flight
 	for at, n := 0, 0; at < len(queries) || before != nil; n++ {
 		if err := ctx.Err(); err != nil {
-			return nil, r.abandon(before, err)
+			return nil, err
 		}
 		var next *flight
 		if at < len(queries) {
 			to := min(at+size, len(queries))
 			next = &flight{round: r, s: r.x.streams[n%2], queries: queries[at:to]}
 			if err := next.start(); err != nil {
-				return nil, r.abandon(before, err)
+				return nil, err
 			}
 			at = to
 		}
 		if before != nil {
 			s, err := before.finish(out)
 			if err != nil {
-				return nil, r.abandon(next, err)
+				return nil, err
 			}
 			short = append(short, s...)
 		}
 		before = next
 	}
 	return short, nil
-}
-
-// abandon waits for a flight whose results nobody wants, because its memory will be used again.
-func (r *round) abandon(f *flight, err error) error {
-	if f != nil {
-		_ = f.s.wait()
-	}
-	return err
 }
 
 // flight is a sub-batch on its way.
@@ -202,22 +207,14 @@ func (f *flight) start() error {
 		f.scoreCentroids()
 		f.findCandidates()
 		if err := f.shortlist(); err != nil {
-			return f.failed(err)
+			return err
 		}
 	}
 	n := len(f.queries)
 	f.docs, f.results = host[uint32](f.s, "docs", n*f.keep), host[float32](f.s, "results", n*f.keep)
 	get(f.s, f.docs, f.s.room("kept", 4*n*f.keep))
 	get(f.s, f.results, f.s.room("results", 4*n*f.keep))
-	return f.failed(f.s.err)
-}
-
-// failed waits for what was queued before an error.
-func (f *flight) failed(err error) error {
-	if err != nil {
-		_ = f.s.wait()
-	}
-	return err
+	return f.s.err
 }
 
 // upload rotates the queries, rounds them to int8 and copies both.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,7 @@ const scoreBound = 1e-5
 
 // collection is an index on random clustered vectors.
 type collection struct {
+	dir     string
 	snap    *index.Snapshot
 	queries []maxsim.Matrix
 }
@@ -42,7 +44,8 @@ func newCollection(t *testing.T, nbits, dim, docs, centroids int) *collection {
 		}
 		return m
 	}
-	ix, err := index.Create(bg, t.TempDir(), &index.Options{Dim: dim, NBits: nbits, Centroids: centroids, SegmentTokens: 500, AllowEmpty: true})
+	c := &collection{dir: t.TempDir()}
+	ix, err := index.Create(bg, c.dir, &index.Options{Dim: dim, NBits: nbits, Centroids: centroids, SegmentTokens: 500, AllowEmpty: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, ix.Close()) })
 	add := func(from, to int) {
@@ -63,7 +66,6 @@ func newCollection(t *testing.T, nbits, dim, docs, centroids int) *collection {
 	add(docs*3/4, docs)
 	_, err = ix.Delete(bg, []string{"doc-000", "doc-031", "doc-077"}, nil)
 	require.NoError(t, err)
-	c := &collection{}
 	c.snap, err = ix.Snapshot()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.snap.Close()) })
@@ -190,6 +192,51 @@ func TestSearchProbes(t *testing.T) {
 		}
 		require.Greater(t, float64(found), .9*float64(all))
 	})
+}
+
+// More probes than a block has memory for: after a filter, say, that is one in many.
+func TestSearchManyProbes(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		c := newCollection(t, 4, 16, 640, 8000)
+		require.Greater(t, c.snap.Segments()[0].Codebook().K(), 4096)
+		dsr, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)
+		require.NoError(t, err)
+		defer dsr.Close()
+		o := &plaid.Options{NProbe: 4100, NDocs: 640}
+		want, err := plaid.NewSearcher(c.snap).Search(bg, c.queries[0], 10, o)
+		require.NoError(t, err)
+		got, err := dsr.Search(bg, c.queries[0], 10, o)
+		require.NoError(t, err)
+		sameHits(t, want, got, c.queries[0].Rows)
+	})
+}
+
+// A search that waits for its turn ends with its context.
+func TestSearchQueued(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dev := openDevice(t)
+	dsr, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.NoError(t, err)
+	defer dsr.Close()
+	busy, free := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = dev.do(bg, func() error {
+			close(busy)
+			<-free
+			return nil
+		})
+	})
+	<-busy
+	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
+	defer cancel()
+	_, err = dsr.Search(ctx, c.queries[0], 3, nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	close(free)
+	wg.Wait()
+	_, err = dsr.Search(bg, c.queries[0], 3, nil)
+	require.NoError(t, err)
 }
 
 // With one probe there are fewer candidates than wanted, and the search widens.

@@ -147,14 +147,17 @@ void call(void (*f)(A...), void** p) { call(f, p, std::index_sequence_for<A...>{
 template <auto F>
 void thunk(void** p) { call(F, p); }
 
+constexpr int plain_shared = 48 << 10, most_shared = 160 << 10;
+
 struct kernel {
 	const char* name;
 	void (*f)(void**);
 	int threads;
+	int shared = plain_shared; // bytes of dynamic shared memory that a block may have
 };
 
 #define ENTRY(name, threads) {#name, thunk<name>, threads}
-const kernel kernels[] = {
+kernel kernels[] = {
 	ENTRY(maxsim_f32, 128), ENTRY(maxsim_f16, 128), ENTRY(maxsim_bf16, 128),
 	ENTRY(centroid_scores, 256), ENTRY(byte_scale, 1024), ENTRY(centroid_bytes, 1024), ENTRY(probe_select, 256),
 	ENTRY(mark_postings, 128), ENTRY(interact, 128), ENTRY(select_best, 512), ENTRY(gather_docs, 128),
@@ -212,7 +215,7 @@ int cuDeviceGetAttribute(int* v, int attribute, int) {
 	case 75: *v = 8; return ok;  // compute capability, major
 	case 76: *v = 0; return ok;  // minor
 	case 16: *v = 2; return ok;  // multiprocessors
-	case 97: *v = 160 << 10; return ok; // shared memory per block, opt-in
+	case 97: *v = most_shared; return ok; // shared memory per block, opt-in
 	}
 	return invalid_value;
 }
@@ -281,6 +284,7 @@ int cuMemsetD32Async(uintptr_t d, unsigned v, size_t n, void*) {
 int cuModuleLoadDataEx(void** m, const void* image, unsigned, int*, void**) {
 	FAULT("cuModuleLoadDataEx");
 	if (!strstr((const char*)image, ".version 7.0") || !strstr((const char*)image, ".target sm_80")) return 218;
+	for (auto& k : kernels) k.shared = plain_shared;
 	*m = &blk;
 	return ok;
 }
@@ -293,7 +297,12 @@ int cuModuleGetFunction(void** f, void*, const char* name) {
 		}
 	return not_found;
 }
-int cuFuncSetAttribute(void*, int, int) { return ok; }
+int cuFuncSetAttribute(void* f, int attribute, int v) {
+	FAULT("cuFuncSetAttribute");
+	if (attribute != 8 || v < 0 || v > most_shared) return invalid_value;
+	((kernel*)f)->shared = v;
+	return ok;
+}
 int cuStreamCreate(void** s, unsigned) { *s = malloc(1); return ok; }
 int cuStreamDestroy_v2(void* s) { free(s); return ok; }
 int cuStreamSynchronize(void*) { FAULT("cuStreamSynchronize"); return ok; }
@@ -305,7 +314,7 @@ int cuGetErrorString(int, const char** s) { *s = "an error of the emulation"; re
 int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void*, void** args, void**) {
 	FAULT("cuLaunchKernel");
 	auto k = (const kernel*)f;
-	if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || (int)bx > k->threads || by != 1 || bz != 1 || shared > 160 << 10) return invalid_value;
+	if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || (int)bx > k->threads || by != 1 || bz != 1 || (int)shared > k->shared) return invalid_value;
 	std::lock_guard<std::mutex> l(mu);
 	blk.dynamic.assign(shared / 4 + 1, 0xcdcdcdcd);
 	blk.body = k->f;
