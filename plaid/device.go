@@ -84,6 +84,8 @@ type DeviceInfo struct {
 	Tokens        uint64
 	DeviceBytes   uint64 // device memory of the index, scratch not counted
 	HostResiduals bool   // residuals are read from the snapshot's files
+	// MaxQueryTokens is the longest query that is taken; longer ones are ErrTooManyTokens.
+	MaxQueryTokens int
 }
 
 var (

@@ -200,11 +200,15 @@ func (s *Searcher) checkQuery(q maxsim.Matrix) error {
 	if err := q.Validate(); err != nil {
 		return fmt.Errorf("query: %w", err)
 	}
+	most := MaxQueryTokens
+	if s.device != nil {
+		most = min(most, s.device.Info().MaxQueryTokens)
+	}
 	switch {
 	case q.Rows == 0:
 		return ErrEmptyQuery
-	case q.Rows > MaxQueryTokens:
-		return fmt.Errorf("%d tokens, at most %d: %w", q.Rows, MaxQueryTokens, ErrTooManyTokens)
+	case q.Rows > most:
+		return fmt.Errorf("%d tokens, at most %d: %w", q.Rows, most, ErrTooManyTokens)
 	case s.dim > 0 && q.Dim != s.dim:
 		return fmt.Errorf("query has dimension %d, the index %d: %w", q.Dim, s.dim, maxsim.ErrDim)
 	}

@@ -107,9 +107,14 @@ func Tune(ctx context.Context, ix *index.Index, queries []maxsim.Matrix, o *Tune
 // Searches for more than half of the documents are exhaustive whatever the knobs, so there is nothing to tune: that is
 // ErrInvalidOptions, because knobs stored then would serve an index that has grown since.
 //
+// It measures on the CPU, also where s searches on a device: what is stored must do for every search of the index.
+//
 // Errors: ErrEmptyQuery without queries, ErrInvalidOptions, *RecallError when nothing within the bounds suffices, those
 // of a query (naming it), and those of Search.
 func (s *Searcher) Tune(ctx context.Context, queries []maxsim.Matrix, o *TuneOptions) (index.Tuning, error) {
+	if s.device != nil {
+		return NewSearcher(s.snap).Tune(ctx, queries, o)
+	}
 	opt, err := o.complete(s.live)
 	if err != nil {
 		return index.Tuning{}, err

@@ -32,7 +32,7 @@ type space struct {
 	cb       *quant.Codebook
 	segs     []*index.Segment
 	numbers  []int // of segs in the snapshot
-	first    []int // document that a segment begins with; one more at the end
+	first    []int // document that a segment begins with
 	starts   []uint64
 	docs     int
 	tokens   uint64
@@ -61,7 +61,7 @@ func (v *Device) Load(ctx context.Context, s *index.Snapshot, o *plaid.DeviceOpt
 		return nil, err
 	}
 	x := &deviceIndex{v: v, snap: s, batch: o.MaxBatch}
-	x.info = plaid.DeviceInfo{Device: v.Name(), Docs: s.NumDocs(), Tokens: s.NumTokens()}
+	x.info = plaid.DeviceInfo{Device: v.Name(), Docs: s.NumDocs(), Tokens: s.NumTokens(), MaxQueryTokens: maxLanes}
 	known := map[*quant.Codebook]*space{}
 	total := 0
 	for i, seg := range s.Segments() {

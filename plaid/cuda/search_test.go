@@ -262,12 +262,12 @@ func TestSearchBadInput(t *testing.T) {
 		_, err = dsr.Search(bg, maxsim.Matrix{Dim: 16}, 3, nil)
 		require.ErrorIs(t, err, plaid.ErrEmptyQuery)
 		_, err = dsr.Search(bg, random(rand.New(rand.NewPCG(1, 1)), maxLanes+1, 16), 3, nil)
-		require.ErrorIs(t, err, ErrUnsupported)
-		require.ErrorIs(t, err, plaid.ErrDevice)
-		res, err := dsr.SearchBatch(bg, []maxsim.Matrix{c.queries[0], {Dim: 16}}, 3, nil)
+		require.ErrorIs(t, err, plaid.ErrTooManyTokens)
+		res, err := dsr.SearchBatch(bg, []maxsim.Matrix{c.queries[0], {Dim: 16}, maxsim.New(maxLanes+1, 16)}, 3, nil)
 		require.NoError(t, err)
 		require.NoError(t, res[0].Err)
 		require.ErrorIs(t, res[1].Err, plaid.ErrEmptyQuery)
+		require.ErrorIs(t, res[2].Err, plaid.ErrTooManyTokens)
 		done, cancel := context.WithCancel(bg)
 		cancel()
 		_, err = dsr.Search(done, c.queries[0], 3, nil)
@@ -307,4 +307,19 @@ func TestSearchConcurrent(t *testing.T) {
 	require.NoError(t, dev.Close())
 	_, err = dsr.Search(bg, c.queries[0], 5, nil)
 	require.ErrorIs(t, err, ErrClosed)
+}
+
+// Tune gives the same on a device as on the CPU.
+func TestTune(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dsr, err := plaid.NewSearcherOn(bg, c.snap, openDevice(t), nil)
+	require.NoError(t, err)
+	defer dsr.Close()
+	o := &plaid.TuneOptions{K: 5, Recall: .9}
+	want, err := plaid.NewSearcher(c.snap).Tune(bg, c.queries, o)
+	require.NoError(t, err)
+	got, err := dsr.Tune(bg, c.queries, o)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }
