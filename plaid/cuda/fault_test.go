@@ -150,6 +150,17 @@ func TestMemory(t *testing.T) {
 	info, _ := s.Device()
 	require.True(t, info.HostResiduals)
 	require.NoError(t, s.Close())
+
+	// An exhaustive search goes through all of them in parts.
+	shimReset(residuals * 3 / 2)
+	s, err = plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.NoError(t, err)
+	want, err := plaid.NewSearcher(c.snap).Search(bg, c.queries[0], 20, &plaid.Options{Exhaustive: true})
+	require.NoError(t, err)
+	got, err := s.Search(bg, c.queries[0], 20, &plaid.Options{Exhaustive: true})
+	require.NoError(t, err)
+	sameHits(t, want, got, c.queries[0].Rows)
+	require.NoError(t, s.Close())
 	shimReset(residuals / 4)
 	_, err = plaid.NewSearcherOn(bg, c.snap, dev, nil)
 	require.ErrorIs(t, err, ErrOutOfMemory)

@@ -77,6 +77,15 @@ func (x *deviceIndex) search(ctx context.Context, q *plaid.DeviceSearch, lanes i
 		for j := range all {
 			all[j] = j
 		}
+		if q.Exhaustive {
+			for _, r.listed = range r.pieces() {
+				r.keep = len(r.listed)
+				if _, err := r.run(ctx, all, out); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		short, err := r.run(ctx, all, out)
 		if err != nil {
 			return err
@@ -131,7 +140,6 @@ func (r *round) prepare(number int) {
 		}
 	}
 	if r.q.Exhaustive {
-		r.keep = r.allowed
 		return
 	}
 	r.ndocs = min(max(r.q.NDocs[number], r.q.K), r.allowed)
@@ -141,6 +149,24 @@ func (r *round) prepare(number int) {
 	}
 }
 
+// pieces cuts the listed documents so that the residuals of each part fit into the scratch memory, when they come from the
+// host: all of them together are what did not fit.
+func (r *round) pieces() (pieces [][]uint32) {
+	if !r.x.info.HostResiduals {
+		return [][]uint32{r.listed}
+	}
+	from, bytes := 0, 0
+	for i, doc := range r.listed {
+		n := int(r.sp.starts[doc+1]-r.sp.starts[doc]) * r.sp.rowBytes
+		if i > from && bytes+n > r.x.scratch/4 {
+			pieces = append(pieces, r.listed[from:i])
+			from, bytes = i, 0
+		}
+		bytes += n
+	}
+	return append(pieces, r.listed[from:])
+}
+
 // perQuery is about the scratch of one query in bytes.
 func (r *round) perQuery() int {
 	sp := r.sp
@@ -148,8 +174,8 @@ func (r *round) perQuery() int {
 	if !r.q.Exhaustive {
 		n += sp.k*r.lanes*5 + sp.k/groupCentroids*r.lanes*4 + r.lanes*r.nprobe*4 + sp.docs*4 + sp.docs/8 + r.ndocs*16
 	}
-	if r.x.info.HostResiduals {
-		n += max(r.ndocs, r.keep) * int(sp.tokens/uint64(max(sp.docs, 1))+1) * sp.rowBytes
+	if r.x.info.HostResiduals && !r.q.Exhaustive { // there they come once for all queries
+		n += r.ndocs * int(sp.tokens/uint64(max(sp.docs, 1))+1) * sp.rowBytes
 	}
 	return n
 }
