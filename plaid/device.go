@@ -39,7 +39,8 @@ type DeviceOptions struct {
 	HostResiduals bool
 	// MaxBatch bounds the queries that are worked on together; 0 chooses by memory.
 	MaxBatch int
-	// Progress, when not nil, is called with the documents that are loaded and their number.
+	// Progress, when not nil, is called with the documents that are loaded and their number, from the device's own
+	// goroutine: it must not use the device.
 	Progress func(done, total int)
 }
 

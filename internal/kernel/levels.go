@@ -45,6 +45,9 @@ func NewFloatLevels(weights []float32, nbits int) *FloatLevels {
 	return l
 }
 
+// Table gives the levels of every value of a packed byte, 8/nbits each, the first field first. It is read-only.
+func (l *FloatLevels) Table() []float32 { return l.byByte }
+
 // Add sets dst to cent + scale times the levels of a packed row, which may end in a part of a byte. It panics when cent or
 // row is shorter than dst.
 func (l *FloatLevels) Add(dst, cent []float32, scale float32, row []byte) {

@@ -88,6 +88,54 @@ func TestFaults(t *testing.T) {
 	t.Logf("faults=%d leaks=0", injected)
 }
 
+// TestFaultsLater lets the calls fail of batches and of MaxSim, on a device that goes on working after it.
+func TestFaultsLater(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dev := openDevice(t)
+	queries, most := []maxsim.Matrix{c.queries[0], c.queries[2]}, 12
+	if testing.Short() {
+		most = 3
+	}
+	uses := map[string]func(*plaid.Searcher, *Documents) error{
+		"probing": func(s *plaid.Searcher, _ *Documents) error {
+			_, err := s.SearchBatch(bg, queries, 3, &plaid.Options{NProbe: 4, NDocs: 25})
+			return err
+		},
+		"exhaustive": func(s *plaid.Searcher, _ *Documents) error {
+			_, err := s.SearchBatch(bg, queries, 3, &plaid.Options{Exhaustive: true})
+			return err
+		},
+		"MaxSim": func(_ *plaid.Searcher, d *Documents) error {
+			_, err := d.Scores(bg, queries)
+			return err
+		},
+	}
+	for what, use := range uses {
+		for _, f := range []string{"cuMemAlloc_v2", "cuMemHostAlloc", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuLaunchKernel"} {
+			injected := 0
+			for nth := 1; nth <= most; nth++ {
+				s, err := plaid.NewSearcherOn(bg, c.snap, dev, &plaid.DeviceOptions{HostResiduals: true})
+				require.NoError(t, err)
+				d, err := dev.LoadDocuments(bg, queries, Float16)
+				require.NoError(t, err)
+				shimFail(f, nth, codeOutOfMemory)
+				failed := use(s, d)
+				shimFail(f, 1<<30, 0)
+				require.NoError(t, use(s, d), "%s after %s %d", what, f, nth)
+				require.NoError(t, s.Close())
+				require.NoError(t, d.Close())
+				if failed == nil {
+					break // more calls than there are
+				}
+				injected++
+				require.ErrorIs(t, failed, ErrOutOfMemory, "%s: %s %d", what, f, nth)
+			}
+			require.Positive(t, injected, "%s: %s", what, f)
+		}
+	}
+}
+
 func searchOnce(c *collection) (hits []plaid.Hit, err error) {
 	dev, err := Open(0)
 	if err != nil {

@@ -347,14 +347,7 @@ func (l *loading) codebook() error {
 	if sp.nbits > 8 {
 		return nil
 	}
-	per := 8 / sp.nbits
-	fields, idx := make([]float32, 256*per), make([]uint8, per)
-	for b := range 256 {
-		quant.UnpackBits(idx, []byte{byte(b)}, sp.nbits)
-		for j, v := range idx {
-			fields[b*per+j] = sp.cb.Weights()[v]
-		}
-	}
+	fields := kernel.NewFloatLevels(sp.cb.Weights(), sp.nbits).Table()
 	ints := sp.levels.Fields()
 	if err := l.store(&sp.fields, bytesOf(fields)); err != nil {
 		return err

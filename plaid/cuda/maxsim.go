@@ -5,7 +5,6 @@ package cuda
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 
 	"github.com/golbert/golbert/colbert/maxsim"
@@ -166,10 +165,7 @@ func narrow(dst []uint16, src []float32, f Format) error {
 	if f == Float16 {
 		kernel.F32ToF16(dst[:len(src)], src)
 	} else {
-		for i, x := range src {
-			b := math.Float32bits(x)
-			dst[i] = uint16((b + 0x7fff + b>>16&1) >> 16)
-		}
+		kernel.F32ToBF16(dst[:len(src)], src)
 	}
 	inf := uint16(0x7c00)
 	if f == BFloat16 {
@@ -243,6 +239,9 @@ func (d *Documents) score(out []float32, q maxsim.Matrix) error {
 		put(s, packed, buf)
 	}
 	scores := s.room("scores", d.n*parts*4)
+	if s.err != nil {
+		return s.wait()
+	}
 	for p := range parts {
 		rows := min(queryPart, q.Rows-p*queryPart)
 		part := packed.at(p*queryPart*d.padded*d.size(), rows*d.padded*d.size())

@@ -18,7 +18,7 @@ const (
 	none = ^uint32(0)
 	// maxLanes is the longest query, rounded up: a block of the kernels of stage 1 has a thread per lane.
 	maxLanes = 1024
-	// scaleSample is how many centroids the bytes' scale is estimated from, as on the CPU.
+	// scaleSample is how many centroids the bytes' scale is estimated from.
 	scaleSample = 256
 	// groupCentroids is how many centroids share a maximum for probing.
 	groupCentroids = 64
@@ -370,6 +370,9 @@ func (f *flight) decode(docs, results, residuals, slots mem) {
 func (f *flight) listAll() {
 	s, n := f.s, len(f.queries)
 	list := host[uint32](s, "all", n*f.keep)
+	if s.err != nil {
+		return
+	}
 	for i := range n {
 		copy(list[i*f.keep:], f.listed)
 	}
