@@ -20,7 +20,7 @@ const (
 // SearchBatch searches several queries. Result i belongs to query i and is the same, bit for bit, as
 // Search's; one query's error is its own and leaves the others alone. Queries run on Options.Workers
 // goroutines, and groups of them share stage 1. The error returned is one that concerns the whole call:
-// ErrInvalidK, ErrInvalidOptions, the filter's error, the context's; then there are no results.
+// ErrInvalidK, ErrInvalidOptions, ErrDevice, the filter's error, the context's; then there are no results.
 func (s *Searcher) SearchBatch(ctx context.Context, qs []maxsim.Matrix, k int, o *Options) (res []Result, err error) {
 	if err := s.hold(); err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func newSearcher(units []unit, dim int) *Searcher {
 // the vectors that were added (not rotated). Hits are ordered by score descending, then id ascending.
 //
 // Errors: ErrInvalidK, ErrEmptyQuery, ErrTooManyTokens, ErrInvalidOptions, maxsim.ErrDim,
-// maxsim.ErrNotFinite, index.ErrClosed when the snapshot is closed, the context's error, and whatever
+// maxsim.ErrNotFinite, index.ErrClosed when the snapshot is closed, ErrDevice, the context's error, and whatever
 // reading the index or the filter gives. A search that has begun finishes even if the snapshot is closed meanwhile.
 func (s *Searcher) Search(ctx context.Context, q maxsim.Matrix, k int, o *Options) (hits []Hit, err error) {
 	if err := s.hold(); err != nil {
