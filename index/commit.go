@@ -72,6 +72,9 @@ func (c *commit) create(name string) (vfs.File, error) {
 }
 
 func (c *commit) createAs(name, as string) (vfs.File, error) {
+	if err := c.ix.held(); err != nil {
+		return nil, err // it would empty a file of that name, which the other may have committed
+	}
 	f, err := c.ix.fs.Create(c.path(as))
 	if err != nil {
 		return nil, fmt.Errorf("index: %s: %w", name, err)

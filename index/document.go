@@ -10,7 +10,7 @@ type Document struct {
 	ID string
 	// Vectors holds one row per token. Add does not keep or change it.
 	Vectors maxsim.Matrix
-	// TokenIDs, when not nil, holds the vocabulary id of the token of each row of Vectors. They are not stored: a
+	// TokenIDs, when not nil, holds the vocabulary id of the token of each row of Vectors, or quant.NoToken. They are not stored: a
 	// codebook that is trained on the way is clustered by them, see quant.TrainOptions.
 	TokenIDs []uint32
 	// Text is stored as it is, compressed, and handed back by Segment.Text. It may be empty.

@@ -391,17 +391,25 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// held makes sure that no other writer can be at work. Whoever removes the lock file lets others take the lock.
+// held makes sure that no other writer can be at work, and stops this one for good when there may be one: whoever
+// removes the lock file lets others take the lock.
 func (ix *Index) held() error {
 	ix.lockMu.Lock()
-	defer ix.lockMu.Unlock()
-	if ix.lock == nil {
+	lock, err := ix.lock, error(nil)
+	if lock != nil {
+		err = lock.Held()
+	}
+	ix.lockMu.Unlock()
+	switch {
+	case lock == nil:
 		return ErrClosed
+	case err != nil:
+		err = fmt.Errorf("index: somebody has removed the lock file, so there may be another writer: %w", err)
+		ix.mu.Lock()
+		ix.broken = err
+		ix.mu.Unlock()
 	}
-	if err := ix.lock.Held(); err != nil {
-		return fmt.Errorf("index: somebody has removed the lock file, so there may be another writer: %w", err)
-	}
-	return nil
+	return err
 }
 
 // removeOwned removes files, if this process still has the lock.

@@ -109,34 +109,63 @@ func TestListingMissesManifests(t *testing.T) {
 }
 
 // TestLockFileRemoved: somebody removes the lock file, so that a second writer gets in. The first one notices
-// before it publishes anything, touches nothing that may be the other's, and stops.
+// before it makes or publishes a file, touches nothing that may be the other's, and stops.
 func TestLockFileRemoved(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("an open file cannot be removed there")
 	}
 	ctx := context.Background()
-	a, dir := create(t, nil)
-	mustAdd(t, a, documents(1, 3)...)
-	held := snapshot(t, a)
-	require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
-	b, err := Open(ctx, dir, nil)
-	require.NoError(t, err, "nobody can tell that there is another writer")
-	mustAdd(t, b, documents(2, 8)[5:]...)
-	before := listing(t, dir)
-	_, err = a.Delete(ctx, []string{"doc-1"}, nil)
-	require.ErrorContains(t, err, "removed the lock file")
-	_, err = a.Delete(ctx, []string{"doc-1"}, nil)
-	require.ErrorIs(t, err, ErrBroken)
-	require.NoError(t, held.Close())
-	require.NoError(t, a.Close())
-	require.Subset(t, listing(t, dir), before)
-	_, err = b.Delete(ctx, []string{"doc-2"}, nil)
-	require.NoError(t, err)
-	require.NoError(t, b.Close())
-	b, err = Open(ctx, dir, nil)
-	require.NoError(t, err)
-	require.Equal(t, 5, snapshot(t, b).NumDocs())
-	require.NoError(t, b.Close())
-	_, err = Check(ctx, dir)
-	require.NoError(t, err)
+	for name, write := range map[string]func(*Index) error{
+		"delete": func(a *Index) error {
+			_, err := a.Delete(ctx, []string{"doc-1"}, nil)
+			return err
+		},
+		"add": func(a *Index) error {
+			_, err := a.Add(ctx, seq(documents(3, 12)[10:]), nil)
+			return err
+		},
+	} {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/late=%v", name, late), func(t *testing.T) {
+				h := &hookFS{}
+				a, dir := create(t, &Options{Dim: testDim, fs: h})
+				mustAdd(t, a, documents(1, 3)...)
+				held := snapshot(t, a)
+				var b *Index
+				var before []string
+				steal := func() {
+					require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
+					var err error
+					b, err = Open(ctx, dir, nil)
+					require.NoError(t, err, "nobody can tell that there is another writer")
+					mustAdd(t, b, documents(2, 8)[5:]...)
+					before = listing(t, dir)
+				}
+				if late { // when all files of the commit are made
+					h.before = func(op, name string) error {
+						if op == "sync" && isManifest(strings.TrimSuffix(name, tmpSuffix)) && b == nil {
+							steal()
+						}
+						return nil
+					}
+				} else {
+					steal()
+				}
+				require.ErrorContains(t, write(a), "removed the lock file")
+				require.ErrorIs(t, write(a), ErrBroken)
+				require.NoError(t, held.Close())
+				require.NoError(t, a.Close())
+				require.Subset(t, listing(t, dir), before)
+				_, err := b.Delete(ctx, []string{"doc-2"}, nil)
+				require.NoError(t, err)
+				require.NoError(t, b.Close())
+				b, err = Open(ctx, dir, nil)
+				require.NoError(t, err)
+				require.Equal(t, 5, snapshot(t, b).NumDocs())
+				require.NoError(t, b.Close())
+				_, err = Check(ctx, dir)
+				require.NoError(t, err)
+			})
+		}
+	}
 }
