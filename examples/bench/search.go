@@ -56,6 +56,9 @@ func (b *bench) searching(ctx context.Context, f func(w *workload, s *plaid.Sear
 		return err
 	}
 	defer w.close()
+	if len(w.queries) == 0 {
+		return errors.New("no queries")
+	}
 	qs := spread(len(w.queries), b.queries)
 	if err := b.exact(ctx, w, qs); err != nil {
 		return err
