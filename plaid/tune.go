@@ -84,7 +84,8 @@ func (o *TuneOptions) complete(docs int) (TuneOptions, error) {
 }
 
 // Tune measures the index's newest commit on a sample of queries and stores the cheapest knobs that reach the wanted
-// recall with the index, in a durable commit. Searches of it that set neither NProbe nor NDocs use them from then on.
+// recall with the index, in a durable commit. Searches of it that set neither NProbe nor NDocs use them from then on,
+// NDocs raised as the index grows. Tune again when it has grown several times, or after a compaction with Retrain.
 // See Searcher.Tune.
 func Tune(ctx context.Context, ix *index.Index, queries []maxsim.Matrix, o *TuneOptions) (t index.Tuning, err error) {
 	snap, err := ix.Snapshot()

@@ -80,7 +80,7 @@ func (c *Codebook) Extend(ctx context.Context, sample maxsim.Matrix, o *ExtendOp
 	}
 	if c.groups != nil {
 		if sizes == nil {
-			if cent, scales, sizes, err = regroup(ctx, &r, cent, scales, c.dim, o.Workers); err != nil {
+			if cent, scales, sizes, err = regroup(ctx, &r, cent, scales, c.dim, max(1, k/32), 4, o.Workers); err != nil {
 				return nil, fmt.Errorf("quant: extend: %w", err)
 			}
 		}
@@ -102,13 +102,12 @@ func (c *Codebook) Extend(ctx context.Context, sample maxsim.Matrix, o *ExtendOp
 	return e, nil
 }
 
-// regroup orders some centroids by group, about 32 to each.
-func regroup(ctx context.Context, r *rng, cent, scales []float32, dim, workers int) (c, s []float32, sizes []uint32, err error) {
-	k := len(cent) / dim
-	groups := max(1, k/32)
-	m := newKMeans(cent, k, dim, groups, workers)
+// regroup orders some centroids, and their scales if they have any, by groups of neighbours, as k-means on two levels
+// leaves them, and gives the sizes of the groups.
+func regroup(ctx context.Context, r *rng, cent, scales []float32, dim, groups, iterations, workers int) (c, s []float32, sizes []uint32, err error) {
+	m := newKMeans(cent, len(cent)/dim, dim, groups, workers)
 	m.seed(r)
-	if err := m.iterate(ctx, 4, func(int, int) {}); err != nil {
+	if err := m.iterate(ctx, iterations, func(int, int) {}); err != nil {
 		return nil, nil, nil, err
 	}
 	if err := m.assign(ctx); err != nil {
@@ -120,6 +119,7 @@ func regroup(ctx context.Context, r *rng, cent, scales []float32, dim, workers i
 			sizes = append(sizes, uint32(n))
 		}
 	}
+	c = make([]float32, 0, len(cent))
 	for _, i := range m.order {
 		c = append(c, cent[int(i)*dim:(int(i)+1)*dim]...)
 		if scales != nil {

@@ -85,7 +85,7 @@ func clusterTokens(ctx context.Context, data []float32, ids []uint32, n, dim, k 
 	progress(2, steps)
 
 	m := newKMeans(data, n, dim, k, o.Workers)
-	if m.cent, m.sizes, err = grouped(ctx, &r, cent, dim, o.Workers); err != nil {
+	if m.cent, _, m.sizes, err = regroup(ctx, &r, cent, nil, dim, 1<<(bits.Len(uint(k))/2), 8, o.Workers); err != nil {
 		return nil, err
 	}
 	if err := m.measure(ctx); err != nil {
@@ -142,29 +142,4 @@ func spreadOf(data []float32, rows []int32, mean []float32) float64 {
 	}
 	n := float64(max(len(rows), 1))
 	return max(1-float64(kernel.Dot(mean, mean))/(n*n), 1e-3)
-}
-
-// grouped orders centroids by groups of neighbours, as k-means on two levels leaves them, and gives the groups' sizes.
-func grouped(ctx context.Context, r *rng, cent []float32, dim, workers int) (out []float32, sizes []uint32, err error) {
-	const iterations = 8
-	k := len(cent) / dim
-	g := newKMeans(cent, k, dim, 1<<(bits.Len(uint(k))/2), workers)
-	g.seed(r)
-	if err := g.iterate(ctx, iterations, func(int, int) {}); err != nil {
-		return nil, nil, err
-	}
-	if err := g.assign(ctx); err != nil {
-		return nil, nil, err
-	}
-	g.sortByCluster()
-	for c := range g.k {
-		if n := g.start[c+1] - g.start[c]; n > 0 {
-			sizes = append(sizes, uint32(n))
-		}
-	}
-	out = make([]float32, 0, len(cent))
-	for _, i := range g.order {
-		out = append(out, cent[int(i)*dim:(int(i)+1)*dim]...)
-	}
-	return out, sizes, nil
 }
