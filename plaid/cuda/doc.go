@@ -21,7 +21,7 @@
 // # Numerics
 //
 // Centroid scores, assignments and float32 MaxSim are chains of fused multiply-adds in ascending order of the
-// dimension, as in the CPU's vector kernels, and integer products are exact; final scores differ from the CPU's by
+// dimension, as in the CPU's vector kernels (which may take centroid scores in bfloat16), and integer products are exact; final scores differ from the CPU's by
 // the order in which the squares of a decoded vector are added, a relative 1e-5 at most. Documents that both find come in
 // the same order up to ties within that bound. Which ones they find may differ where a shortlist is cut: here stage 3 looks
 // at all centroids of a candidate, as in the paper, there at those of the lists that were read. float16 and bfloat16 products are exact, their sums are float32 in the hardware's order.
