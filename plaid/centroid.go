@@ -82,9 +82,9 @@ func (st *state) prepareSpace(ranks int) {
 	dim, k, lanes := cb.Dim(), cb.K(), st.lanes
 	// The scores of centroids only help to find and to compare candidates; the hits' own are made of decoded vectors.
 	if sp.rows = cb.Rows16(); sp.rows != nil {
-		sp.low.Repack(sp.rot, st.rows, dim)
+		sp.low.Repack(sp.rot, lanes, dim)
 	} else {
-		sp.gemm.Repack(sp.rot, st.rows, dim, dim)
+		sp.gemm.Repack(sp.rot, lanes, dim, dim)
 	}
 	if cap(sp.base) < k*lanes {
 		sp.base = kernel.Large[float32](k * lanes)
@@ -113,7 +113,6 @@ func (st *state) centroidBlock(worker, at, rows int) {
 	dim := cb.Dim()
 	rows = min(rows, cb.K()-at)
 	block := sp.base[at*lanes : (at+rows)*lanes]
-	// Lanes beyond the query stay as they are, whatever that is: nobody looks at them.
 	if sp.rows != nil {
 		part := sp.rows.Slice(at, at+rows)
 		sp.low.Gemm(block, lanes, &part, nil)

@@ -46,7 +46,7 @@ type state struct {
 
 // spaceState is a query seen by one codebook.
 type spaceState struct {
-	rot   []float32 // the query in codec space, rows x dim
+	rot   []float32 // the query in codec space, lanes x dim; zeros behind its rows
 	query kernel.Query
 	gemm  kernel.Packed
 	low   kernel.PackedBF16 // instead of gemm where rows is set
@@ -139,8 +139,11 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 	}
 	for i := range st.spaces {
 		sp, cb := &st.spaces[i], st.s.spaces[i].cb
-		sp.rot = grow(sp.rot, q.Rows*q.Dim)
-		cb.Rotate(sp.rot, q.Data, q.Rows)
+		// The lanes beyond the query are rows of zeros, so that their scores are zeros and not what an earlier query
+		// has left there.
+		sp.rot = grow(sp.rot, st.lanes*q.Dim)
+		clear(sp.rot[q.Rows*q.Dim:])
+		cb.Rotate(sp.rot[:q.Rows*q.Dim], q.Data, q.Rows)
 		sp.query.Reset(sp.rot, q.Rows, q.Dim)
 		levels := st.s.spaces[i].levels
 		sp.compressed = levels != nil
