@@ -24,7 +24,6 @@ type flatSegment struct {
 	codes     []uint32
 	residuals []byte
 	invNorms  []float32
-	distinct  [][]uint32
 	postings  [][]uint32
 }
 
@@ -77,7 +76,6 @@ func newFlatSegment(t testing.TB, docs, tokens, centroids, dim, nbits int) *flat
 		dc := slices.Clone(s.codes[s.at[d]:])
 		slices.Sort(dc)
 		dc = slices.Compact(dc)
-		s.distinct = append(s.distinct, dc)
 		for _, c := range dc {
 			s.postings[c] = append(s.postings[c], uint32(d))
 		}
@@ -110,17 +108,12 @@ func (s *flatSegment) setNorms() {
 	}
 }
 
-func (s *flatSegment) NumDocs() int              { return len(s.distinct) }
-func (s *flatSegment) NumLive() int              { return len(s.distinct) }
+func (s *flatSegment) NumDocs() int              { return len(s.at) - 1 }
 func (s *flatSegment) NumTokens() uint64         { return uint64(len(s.codes)) }
 func (s *flatSegment) Codebook() *quant.Codebook { return s.cb }
 func (s *flatSegment) Deleted() *roaring.Bitmap  { return nil }
-func (s *flatSegment) DocTokens(ord uint32) int  { return s.at[ord+1] - s.at[ord] }
 func (s *flatSegment) Codes(dst []uint32, ord uint32) ([]uint32, error) {
 	return append(dst[:0], s.codes[s.at[ord]:s.at[ord+1]]...), nil
-}
-func (s *flatSegment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) {
-	return append(dst[:0], s.distinct[ord]...), nil
 }
 func (s *flatSegment) Residuals(ord uint32) ([]byte, error) {
 	rb := s.cb.RowBytes()

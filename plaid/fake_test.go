@@ -20,7 +20,6 @@ type memSegment struct {
 	cb       *quant.Codebook
 	ids      []string
 	enc      []quant.Encoded
-	distinct [][]uint32
 	postings map[uint32][]uint32
 	deleted  *roaring.Bitmap
 	tokens   uint64
@@ -43,7 +42,6 @@ func (s *memSegment) add(i int, e quant.Encoded) {
 	dc := slices.Clone(e.Codes)
 	slices.Sort(dc)
 	dc = slices.Compact(dc)
-	s.distinct = append(s.distinct, dc)
 	for _, c := range dc {
 		s.postings[c] = append(s.postings[c], uint32(i))
 	}
@@ -60,18 +58,8 @@ func (s *memSegment) NumDocs() int              { return len(s.enc) }
 func (s *memSegment) NumTokens() uint64         { return s.tokens }
 func (s *memSegment) Codebook() *quant.Codebook { return s.cb }
 func (s *memSegment) Deleted() *roaring.Bitmap  { return s.deleted }
-func (s *memSegment) DocTokens(ord uint32) int  { return len(s.enc[ord].Codes) }
-func (s *memSegment) NumLive() int {
-	if s.deleted == nil {
-		return len(s.enc)
-	}
-	return len(s.enc) - int(s.deleted.GetCardinality())
-}
 func (s *memSegment) Codes(dst []uint32, ord uint32) ([]uint32, error) {
 	return append(dst[:0], s.enc[ord].Codes...), nil
-}
-func (s *memSegment) DistinctCodes(dst []uint32, ord uint32) ([]uint32, error) {
-	return append(dst[:0], s.distinct[ord]...), nil
 }
 func (s *memSegment) Residuals(ord uint32) ([]byte, error) { return s.enc[ord].Residuals, nil }
 func (s *memSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {

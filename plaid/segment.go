@@ -11,13 +11,10 @@ import (
 // segment is what the search reads of an index.Segment; tests bring one that lies in memory.
 type segment interface {
 	NumDocs() int
-	NumLive() int
 	NumTokens() uint64
 	Codebook() *quant.Codebook
 	Deleted() *roaring.Bitmap
-	DocTokens(ord uint32) int
 	Codes(dst []uint32, ord uint32) ([]uint32, error)
-	DistinctCodes(dst []uint32, ord uint32) ([]uint32, error)
 	Residuals(ord uint32) ([]byte, error)
 	InvNorms(dst []float32, ord uint32) ([]float32, error)
 	Postings(dst []uint32, centroid uint32) ([]uint32, error)
