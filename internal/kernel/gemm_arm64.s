@@ -29,8 +29,8 @@ TEXT ·gemmTileNEON(SB), NOSPLIT, $0-88
 	VEOR V3.B16, V3.B16, V3.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_5
-four_4:
+	BLT rest_3
+four_2:
 	FMOVQ.P 16(R4), F24
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R2, R9
@@ -57,11 +57,11 @@ four_4:
 	WORD $0x4fb81ac2 // FMLA V2, V22, V24[3]
 	WORD $0x4fb81ae3 // FMLA V3, V23, V24[3]
 	SUBS $4, R8, R8
-	BGE four_4
-rest_5:
+	BGE four_2
+rest_3:
 	ADDS $4, R8, R8
-	BEQ done_7
-one_6:
+	BEQ done_5
+one_4:
 	FMOVS.P 4(R4), F24
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R2, R9
@@ -70,28 +70,28 @@ one_6:
 	WORD $0x4f981242 // FMLA V2, V18, V24[0]
 	WORD $0x4f981263 // FMLA V3, V19, V24[0]
 	SUBS $1, R8, R8
-	BNE one_6
-done_7:
+	BNE one_4
+done_5:
 	FMOVS scale+56(FP), F24
 	WORD $0x4f989000 // FMUL V0, V0, V24[0]
 	WORD $0x4f989021 // FMUL V1, V1, V24[0]
 	WORD $0x4f989042 // FMUL V2, V2, V24[0]
 	WORD $0x4f989063 // FMUL V3, V3, V24[0]
-	CBZ R13, nobias_2
+	CBZ R13, nobias_6
 	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
 	WORD $0x4e32d442 // FADD V2.4S, V2.4S, V18.4S
 	WORD $0x4e33d463 // FADD V3.4S, V3.4S, V19.4S
-nobias_2:
-	CBZ R14, noadd_3
+nobias_6:
+	CBZ R14, noadd_7
 	VLD1 (R14), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R16, R14
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
 	WORD $0x4e32d442 // FADD V2.4S, V2.4S, V18.4S
 	WORD $0x4e33d463 // FADD V3.4S, V3.4S, V19.4S
-noadd_3:
+noadd_7:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	RET
 rows_1_2:
@@ -106,8 +106,8 @@ rows_1_2:
 	VEOR V7.B16, V7.B16, V7.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_11
-four_10:
+	BLT rest_9
+four_8:
 	FMOVQ.P 16(R4), F24
 	FMOVQ.P 16(R5), F25
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -151,11 +151,11 @@ four_10:
 	WORD $0x4fb91ac6 // FMLA V6, V22, V25[3]
 	WORD $0x4fb91ae7 // FMLA V7, V23, V25[3]
 	SUBS $4, R8, R8
-	BGE four_10
-rest_11:
+	BGE four_8
+rest_9:
 	ADDS $4, R8, R8
-	BEQ done_13
-one_12:
+	BEQ done_11
+one_10:
 	FMOVS.P 4(R4), F24
 	FMOVS.P 4(R5), F25
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -169,8 +169,8 @@ one_12:
 	WORD $0x4f991246 // FMLA V6, V18, V25[0]
 	WORD $0x4f991267 // FMLA V7, V19, V25[0]
 	SUBS $1, R8, R8
-	BNE one_12
-done_13:
+	BNE one_10
+done_11:
 	FMOVS scale+56(FP), F24
 	WORD $0x4f989000 // FMUL V0, V0, V24[0]
 	WORD $0x4f989021 // FMUL V1, V1, V24[0]
@@ -180,7 +180,7 @@ done_13:
 	WORD $0x4f9890a5 // FMUL V5, V5, V24[0]
 	WORD $0x4f9890c6 // FMUL V6, V6, V24[0]
 	WORD $0x4f9890e7 // FMUL V7, V7, V24[0]
-	CBZ R13, nobias_8
+	CBZ R13, nobias_12
 	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -190,8 +190,8 @@ done_13:
 	WORD $0x4e31d4a5 // FADD V5.4S, V5.4S, V17.4S
 	WORD $0x4e32d4c6 // FADD V6.4S, V6.4S, V18.4S
 	WORD $0x4e33d4e7 // FADD V7.4S, V7.4S, V19.4S
-nobias_8:
-	CBZ R14, noadd_9
+nobias_12:
+	CBZ R14, noadd_13
 	VLD1 (R14), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R16, R14
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -204,7 +204,7 @@ nobias_8:
 	WORD $0x4e31d4a5 // FADD V5.4S, V5.4S, V17.4S
 	WORD $0x4e32d4c6 // FADD V6.4S, V6.4S, V18.4S
 	WORD $0x4e33d4e7 // FADD V7.4S, V7.4S, V19.4S
-noadd_9:
+noadd_13:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)
@@ -226,8 +226,8 @@ rows_1_3:
 	VEOR V11.B16, V11.B16, V11.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_17
-four_16:
+	BLT rest_15
+four_14:
 	FMOVQ.P 16(R4), F24
 	FMOVQ.P 16(R5), F25
 	FMOVQ.P 16(R6), F26
@@ -288,11 +288,11 @@ four_16:
 	WORD $0x4fba1aca // FMLA V10, V22, V26[3]
 	WORD $0x4fba1aeb // FMLA V11, V23, V26[3]
 	SUBS $4, R8, R8
-	BGE four_16
-rest_17:
+	BGE four_14
+rest_15:
 	ADDS $4, R8, R8
-	BEQ done_19
-one_18:
+	BEQ done_17
+one_16:
 	FMOVS.P 4(R4), F24
 	FMOVS.P 4(R5), F25
 	FMOVS.P 4(R6), F26
@@ -311,8 +311,8 @@ one_18:
 	WORD $0x4f9a124a // FMLA V10, V18, V26[0]
 	WORD $0x4f9a126b // FMLA V11, V19, V26[0]
 	SUBS $1, R8, R8
-	BNE one_18
-done_19:
+	BNE one_16
+done_17:
 	FMOVS scale+56(FP), F24
 	WORD $0x4f989000 // FMUL V0, V0, V24[0]
 	WORD $0x4f989021 // FMUL V1, V1, V24[0]
@@ -326,7 +326,7 @@ done_19:
 	WORD $0x4f989129 // FMUL V9, V9, V24[0]
 	WORD $0x4f98914a // FMUL V10, V10, V24[0]
 	WORD $0x4f98916b // FMUL V11, V11, V24[0]
-	CBZ R13, nobias_14
+	CBZ R13, nobias_18
 	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -340,8 +340,8 @@ done_19:
 	WORD $0x4e31d529 // FADD V9.4S, V9.4S, V17.4S
 	WORD $0x4e32d54a // FADD V10.4S, V10.4S, V18.4S
 	WORD $0x4e33d56b // FADD V11.4S, V11.4S, V19.4S
-nobias_14:
-	CBZ R14, noadd_15
+nobias_18:
+	CBZ R14, noadd_19
 	VLD1 (R14), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R16, R14
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -360,7 +360,7 @@ nobias_14:
 	WORD $0x4e31d529 // FADD V9.4S, V9.4S, V17.4S
 	WORD $0x4e32d54a // FADD V10.4S, V10.4S, V18.4S
 	WORD $0x4e33d56b // FADD V11.4S, V11.4S, V19.4S
-noadd_15:
+noadd_19:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)
@@ -389,8 +389,8 @@ rows_1_4:
 	VEOR V15.B16, V15.B16, V15.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_23
-four_22:
+	BLT rest_21
+four_20:
 	FMOVQ.P 16(R4), F24
 	FMOVQ.P 16(R5), F25
 	FMOVQ.P 16(R6), F26
@@ -468,11 +468,11 @@ four_22:
 	WORD $0x4fbb1ace // FMLA V14, V22, V27[3]
 	WORD $0x4fbb1aef // FMLA V15, V23, V27[3]
 	SUBS $4, R8, R8
-	BGE four_22
-rest_23:
+	BGE four_20
+rest_21:
 	ADDS $4, R8, R8
-	BEQ done_25
-one_24:
+	BEQ done_23
+one_22:
 	FMOVS.P 4(R4), F24
 	FMOVS.P 4(R5), F25
 	FMOVS.P 4(R6), F26
@@ -496,8 +496,8 @@ one_24:
 	WORD $0x4f9b124e // FMLA V14, V18, V27[0]
 	WORD $0x4f9b126f // FMLA V15, V19, V27[0]
 	SUBS $1, R8, R8
-	BNE one_24
-done_25:
+	BNE one_22
+done_23:
 	FMOVS scale+56(FP), F24
 	WORD $0x4f989000 // FMUL V0, V0, V24[0]
 	WORD $0x4f989021 // FMUL V1, V1, V24[0]
@@ -515,7 +515,7 @@ done_25:
 	WORD $0x4f9891ad // FMUL V13, V13, V24[0]
 	WORD $0x4f9891ce // FMUL V14, V14, V24[0]
 	WORD $0x4f9891ef // FMUL V15, V15, V24[0]
-	CBZ R13, nobias_20
+	CBZ R13, nobias_24
 	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -533,8 +533,8 @@ done_25:
 	WORD $0x4e31d5ad // FADD V13.4S, V13.4S, V17.4S
 	WORD $0x4e32d5ce // FADD V14.4S, V14.4S, V18.4S
 	WORD $0x4e33d5ef // FADD V15.4S, V15.4S, V19.4S
-nobias_20:
-	CBZ R14, noadd_21
+nobias_24:
+	CBZ R14, noadd_25
 	VLD1 (R14), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R16, R14
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -559,7 +559,7 @@ nobias_20:
 	WORD $0x4e31d5ad // FADD V13.4S, V13.4S, V17.4S
 	WORD $0x4e32d5ce // FADD V14.4S, V14.4S, V18.4S
 	WORD $0x4e33d5ef // FADD V15.4S, V15.4S, V19.4S
-noadd_21:
+noadd_25:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)

@@ -34,8 +34,8 @@ TEXT ·gemmTileInt8Dot(SB), NOSPLIT, $0-112
 	VEOR V3.B16, V3.B16, V3.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_5
-four_4:
+	BLT rest_3
+four_2:
 	FMOVQ.P 16(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -63,11 +63,11 @@ four_4:
 	WORD $0x4fb8eac2 // SDOT V2, V22, V24[3]
 	WORD $0x4fb8eae3 // SDOT V3, V23, V24[3]
 	SUBS $4, R8, R8
-	BGE four_4
-rest_5:
+	BGE four_2
+rest_3:
 	ADDS $4, R8, R8
-	BEQ done_7
-one_6:
+	BEQ done_5
+one_4:
 	FMOVS.P 4(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	VLD1 (R9), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -77,8 +77,8 @@ one_6:
 	WORD $0x4f98e242 // SDOT V2, V18, V24[0]
 	WORD $0x4f98e263 // SDOT V3, V19, V24[0]
 	SUBS $1, R8, R8
-	BNE one_6
-done_7:
+	BNE one_4
+done_5:
 	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
 	MOVW.P 4(R13), R15
@@ -100,21 +100,21 @@ done_7:
 	WORD $0x4e21d863 // SCVTF.4S V3, V3
 	WORD $0x4f999063 // FMUL V3, V3, V25[0]
 	WORD $0x6e37dc63 // FMUL V3.4S, V3.4S, V23.4S
-	CBZ R19, nobias_2
+	CBZ R19, nobias_6
 	VLD1 (R19), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
 	WORD $0x4e32d442 // FADD V2.4S, V2.4S, V18.4S
 	WORD $0x4e33d463 // FADD V3.4S, V3.4S, V19.4S
-nobias_2:
-	CBZ R20, noadd_3
+nobias_6:
+	CBZ R20, noadd_7
 	VLD1 (R20), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R21, R20
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
 	WORD $0x4e32d442 // FADD V2.4S, V2.4S, V18.4S
 	WORD $0x4e33d463 // FADD V3.4S, V3.4S, V19.4S
-noadd_3:
+noadd_7:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	RET
 rows_1_2:
@@ -129,8 +129,8 @@ rows_1_2:
 	VEOR V7.B16, V7.B16, V7.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_11
-four_10:
+	BLT rest_9
+four_8:
 	FMOVQ.P 16(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVQ.P 16(R5), F25
@@ -176,11 +176,11 @@ four_10:
 	WORD $0x4fb9eac6 // SDOT V6, V22, V25[3]
 	WORD $0x4fb9eae7 // SDOT V7, V23, V25[3]
 	SUBS $4, R8, R8
-	BGE four_10
-rest_11:
+	BGE four_8
+rest_9:
 	ADDS $4, R8, R8
-	BEQ done_13
-one_12:
+	BEQ done_11
+one_10:
 	FMOVS.P 4(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVS.P 4(R5), F25
@@ -196,8 +196,8 @@ one_12:
 	WORD $0x4f99e246 // SDOT V6, V18, V25[0]
 	WORD $0x4f99e267 // SDOT V7, V19, V25[0]
 	SUBS $1, R8, R8
-	BNE one_12
-done_13:
+	BNE one_10
+done_11:
 	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
 	MOVW.P 4(R13), R15
@@ -238,7 +238,7 @@ done_13:
 	WORD $0x4e21d8e7 // SCVTF.4S V7, V7
 	WORD $0x4f9990e7 // FMUL V7, V7, V25[0]
 	WORD $0x6e37dce7 // FMUL V7.4S, V7.4S, V23.4S
-	CBZ R19, nobias_8
+	CBZ R19, nobias_12
 	VLD1 (R19), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -248,8 +248,8 @@ done_13:
 	WORD $0x4e31d4a5 // FADD V5.4S, V5.4S, V17.4S
 	WORD $0x4e32d4c6 // FADD V6.4S, V6.4S, V18.4S
 	WORD $0x4e33d4e7 // FADD V7.4S, V7.4S, V19.4S
-nobias_8:
-	CBZ R20, noadd_9
+nobias_12:
+	CBZ R20, noadd_13
 	VLD1 (R20), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R21, R20
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -262,7 +262,7 @@ nobias_8:
 	WORD $0x4e31d4a5 // FADD V5.4S, V5.4S, V17.4S
 	WORD $0x4e32d4c6 // FADD V6.4S, V6.4S, V18.4S
 	WORD $0x4e33d4e7 // FADD V7.4S, V7.4S, V19.4S
-noadd_9:
+noadd_13:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)
@@ -284,8 +284,8 @@ rows_1_3:
 	VEOR V11.B16, V11.B16, V11.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_17
-four_16:
+	BLT rest_15
+four_14:
 	FMOVQ.P 16(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVQ.P 16(R5), F25
@@ -349,11 +349,11 @@ four_16:
 	WORD $0x4fbaeaca // SDOT V10, V22, V26[3]
 	WORD $0x4fbaeaeb // SDOT V11, V23, V26[3]
 	SUBS $4, R8, R8
-	BGE four_16
-rest_17:
+	BGE four_14
+rest_15:
 	ADDS $4, R8, R8
-	BEQ done_19
-one_18:
+	BEQ done_17
+one_16:
 	FMOVS.P 4(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVS.P 4(R5), F25
@@ -375,8 +375,8 @@ one_18:
 	WORD $0x4f9ae24a // SDOT V10, V18, V26[0]
 	WORD $0x4f9ae26b // SDOT V11, V19, V26[0]
 	SUBS $1, R8, R8
-	BNE one_18
-done_19:
+	BNE one_16
+done_17:
 	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
 	MOVW.P 4(R13), R15
@@ -436,7 +436,7 @@ done_19:
 	WORD $0x4e21d96b // SCVTF.4S V11, V11
 	WORD $0x4f99916b // FMUL V11, V11, V25[0]
 	WORD $0x6e37dd6b // FMUL V11.4S, V11.4S, V23.4S
-	CBZ R19, nobias_14
+	CBZ R19, nobias_18
 	VLD1 (R19), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -450,8 +450,8 @@ done_19:
 	WORD $0x4e31d529 // FADD V9.4S, V9.4S, V17.4S
 	WORD $0x4e32d54a // FADD V10.4S, V10.4S, V18.4S
 	WORD $0x4e33d56b // FADD V11.4S, V11.4S, V19.4S
-nobias_14:
-	CBZ R20, noadd_15
+nobias_18:
+	CBZ R20, noadd_19
 	VLD1 (R20), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R21, R20
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -470,7 +470,7 @@ nobias_14:
 	WORD $0x4e31d529 // FADD V9.4S, V9.4S, V17.4S
 	WORD $0x4e32d54a // FADD V10.4S, V10.4S, V18.4S
 	WORD $0x4e33d56b // FADD V11.4S, V11.4S, V19.4S
-noadd_15:
+noadd_19:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)
@@ -499,8 +499,8 @@ rows_1_4:
 	VEOR V15.B16, V15.B16, V15.B16
 	MOVD R1, R9
 	SUBS $4, R3, R8
-	BLT rest_23
-four_22:
+	BLT rest_21
+four_20:
 	FMOVQ.P 16(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVQ.P 16(R5), F25
@@ -582,11 +582,11 @@ four_22:
 	WORD $0x4fbbeace // SDOT V14, V22, V27[3]
 	WORD $0x4fbbeaef // SDOT V15, V23, V27[3]
 	SUBS $4, R8, R8
-	BGE four_22
-rest_23:
+	BGE four_20
+rest_21:
 	ADDS $4, R8, R8
-	BEQ done_25
-one_24:
+	BEQ done_23
+one_22:
 	FMOVS.P 4(R4), F24
 	VEOR V28.B16, V24.B16, V24.B16
 	FMOVS.P 4(R5), F25
@@ -614,8 +614,8 @@ one_24:
 	WORD $0x4f9be24e // SDOT V14, V18, V27[0]
 	WORD $0x4f9be26f // SDOT V15, V19, V27[0]
 	SUBS $1, R8, R8
-	BNE one_24
-done_25:
+	BNE one_22
+done_23:
 	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1 (R17), [V20.S4, V21.S4, V22.S4, V23.S4]
 	MOVW.P 4(R13), R15
@@ -694,7 +694,7 @@ done_25:
 	WORD $0x4e21d9ef // SCVTF.4S V15, V15
 	WORD $0x4f9991ef // FMUL V15, V15, V25[0]
 	WORD $0x6e37ddef // FMUL V15.4S, V15.4S, V23.4S
-	CBZ R19, nobias_20
+	CBZ R19, nobias_24
 	VLD1 (R19), [V16.S4, V17.S4, V18.S4, V19.S4]
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -712,8 +712,8 @@ done_25:
 	WORD $0x4e31d5ad // FADD V13.4S, V13.4S, V17.4S
 	WORD $0x4e32d5ce // FADD V14.4S, V14.4S, V18.4S
 	WORD $0x4e33d5ef // FADD V15.4S, V15.4S, V19.4S
-nobias_20:
-	CBZ R20, noadd_21
+nobias_24:
+	CBZ R20, noadd_25
 	VLD1 (R20), [V16.S4, V17.S4, V18.S4, V19.S4]
 	ADD R21, R20
 	WORD $0x4e30d400 // FADD V0.4S, V0.4S, V16.4S
@@ -738,7 +738,7 @@ nobias_20:
 	WORD $0x4e31d5ad // FADD V13.4S, V13.4S, V17.4S
 	WORD $0x4e32d5ce // FADD V14.4S, V14.4S, V18.4S
 	WORD $0x4e33d5ef // FADD V15.4S, V15.4S, V19.4S
-noadd_21:
+noadd_25:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R11)
 	ADD R12, R11
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R11)

@@ -25,7 +25,6 @@ func genGemmInt8(a *asm) {
 	a.op("MOVD $128, %v", rLdb)
 	a.op("VMOVI $128, V28.B16")
 	a.byRows(rows, func(n int) {
-		nobias, noadd := a.newLabel("nobias"), a.newLabel("noadd")
 		a.rowPointers(lda, n)
 		a.tile(sdotE, n, 28)
 		a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", sum)
@@ -42,29 +41,7 @@ func genGemmInt8(a *asm) {
 				a.v3(fmulV, v, v, vec(20+j))
 			}
 		}
-		a.op("CBZ %v, %s", bias, nobias)
-		a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", bias)
-		for r := range n {
-			for j := range 4 {
-				a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
-			}
-		}
-		a.label(nobias)
-		a.op("CBZ %v, %s", add, noadd)
-		for r := range n {
-			a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", add)
-			a.op("ADD %v, %v", ldadd, add)
-			for j := range 4 {
-				a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
-			}
-		}
-		a.label(noadd)
-		for r := range n {
-			a.op("VST1 [%v.S4, %v.S4, %v.S4, %v.S4], (%v)", acc(r, 0), acc(r, 1), acc(r, 2), acc(r, 3), c)
-			if r+1 < n {
-				a.op("ADD %v, %v", ldc, c)
-			}
-		}
+		a.store(n, c, ldc, bias, add, ldadd)
 		a.op("RET")
 	})
 }

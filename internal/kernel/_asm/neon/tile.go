@@ -100,6 +100,34 @@ func (a *asm) rowPointers(stride gp, rows int) {
 	}
 }
 
+// store adds bias and addend, where they are not nil, to the scaled products of rows rows, and stores them at stride ldc.
+func (a *asm) store(rows int, c, ldc, bias, add, ldadd gp) {
+	nobias, noadd := a.newLabel("nobias"), a.newLabel("noadd")
+	a.op("CBZ %v, %s", bias, nobias)
+	a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", bias)
+	for r := range rows {
+		for j := range 4 {
+			a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
+		}
+	}
+	a.label(nobias)
+	a.op("CBZ %v, %s", add, noadd)
+	for r := range rows {
+		a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", add)
+		a.op("ADD %v, %v", ldadd, add)
+		for j := range 4 {
+			a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
+		}
+	}
+	a.label(noadd)
+	for r := range rows {
+		a.op("VST1 [%v.S4, %v.S4, %v.S4, %v.S4], (%v)", acc(r, 0), acc(r, 1), acc(r, 2), acc(r, 3), c)
+		if r+1 < rows {
+			a.op("ADD %v, %v", ldc, c)
+		}
+	}
+}
+
 func genGemm(a *asm) {
 	a.text("gemmTileNEON", "computes rows rows (1 to 4) by 16 columns of scale * A * B + bias + add; strides are in bytes, B's is 128; bias and add may be nil.",
 		[]param{{"rows", "int"}, {"a", "*float32"}, {"lda", "int"}, {"b", "*float32"}, {"k", "int"}, {"c", "*float32"}, {"ldc", "int"},
@@ -117,7 +145,6 @@ func genGemm(a *asm) {
 	a.load("ldadd", ldadd)
 	a.op("MOVD $128, %v", rLdb)
 	a.byRows(rows, func(n int) {
-		nobias, noadd := a.newLabel("nobias"), a.newLabel("noadd")
 		a.rowPointers(lda, n)
 		a.tile(fmlaE, n, noFlip)
 		a.op("FMOVS %s, F24", a.params["scale"])
@@ -126,29 +153,7 @@ func genGemm(a *asm) {
 				a.by(fmulE, acc(r, j), acc(r, j), 24, 0)
 			}
 		}
-		a.op("CBZ %v, %s", bias, nobias)
-		a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", bias)
-		for r := range n {
-			for j := range 4 {
-				a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
-			}
-		}
-		a.label(nobias)
-		a.op("CBZ %v, %s", add, noadd)
-		for r := range n {
-			a.op("VLD1 (%v), [V16.S4, V17.S4, V18.S4, V19.S4]", add)
-			a.op("ADD %v, %v", ldadd, add)
-			for j := range 4 {
-				a.v3(faddV, acc(r, j), acc(r, j), vec(16+j))
-			}
-		}
-		a.label(noadd)
-		for r := range n {
-			a.op("VST1 [%v.S4, %v.S4, %v.S4, %v.S4], (%v)", acc(r, 0), acc(r, 1), acc(r, 2), acc(r, 3), c)
-			if r+1 < n {
-				a.op("ADD %v, %v", ldc, c)
-			}
-		}
+		a.store(n, c, ldc, bias, add, ldadd)
 		a.op("RET")
 	})
 
