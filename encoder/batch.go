@@ -37,51 +37,27 @@ var workPool = sync.Pool{New: func() any { return new(work) }}
 
 // encode takes texts through tokenizer, transformer and head.
 func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOptions) ([]Encoded, error) {
-	if o == nil {
-		o = new(TextOptions)
-	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, ErrClosed
 	}
-	if o.Languages != nil && len(o.Languages) != len(texts) {
-		return nil, fmt.Errorf("%w: %d languages for %d texts", ErrOptions, len(o.Languages), len(texts))
-	}
-	if o.Language != "" { // the call's fault, not a text's
-		if _, _, err := m.lang.of("", o.Language); err != nil {
-			return nil, err
-		}
-	}
-	s, err := s.with(o)
+	s, language, err := m.callOptions(texts, s, o)
 	if err != nil {
 		return nil, err
 	}
-	return m.encodeTexts(ctx, texts, s, o)
-}
-
-// encodeTexts is encode after its options.
-func (m *Model) encodeTexts(ctx context.Context, texts []string, s *side, o *TextOptions) ([]Encoded, error) {
-	for i, t := range texts {
-		if err := checkText(t); err != nil {
-			return nil, &TextError{Index: i, Err: err}
-		}
+	if err := checkTexts(texts); err != nil {
+		return nil, err
 	}
 	out := make([]Encoded, len(texts))
 	for at := 0; at < len(texts); at += window {
 		n := min(window, len(texts)-at)
 		progress := func(done int) {
-			if o.Progress != nil {
+			if o != nil && o.Progress != nil {
 				o.Progress(at+done, len(texts))
 			}
 		}
-		language := func(i int) string {
-			if o.Languages != nil && o.Languages[at+i] != "" {
-				return o.Languages[at+i]
-			}
-			return o.Language
-		}
-		if err := m.encodeWindow(ctx, out[at:at+n], texts[at:at+n], s, language, progress); err != nil {
+		if err := m.encodeWindow(ctx, out[at:at+n], texts[at:at+n], s, func(i int) string { return language(at + i) }, progress); err != nil {
 			var te *TextError
 			if errors.As(err, &te) {
 				te.Index += at
@@ -95,16 +71,7 @@ func (m *Model) encodeTexts(ctx context.Context, texts []string, s *side, o *Tex
 // encodeWindow encodes as many texts as are tokenised at a time. language gives what the caller says of a text's.
 func (m *Model) encodeWindow(ctx context.Context, out []Encoded, texts []string, s *side, language func(i int) string, progress func(done int)) error {
 	prep := make([]prepared, len(texts))
-	err := m.parallel(ctx, len(texts), func(w *work, i int) error {
-		code, part, err := m.lang.of(texts[i], language(i))
-		if err != nil {
-			return &TextError{Index: i, Err: err}
-		}
-		prep[i] = s.prepare(m.w.tok, texts[i], &w.enc)
-		prep[i].language, prep[i].part = code, part
-		return nil
-	})
-	if err != nil {
+	if err := m.prepareAll(ctx, prep, texts, s, language); err != nil {
 		return err
 	}
 	groups := group(prep, m.workerCount())
