@@ -136,17 +136,17 @@ type record struct {
 // records reads the lines of a JSON Lines file; blank ones are passed over.
 func records(path string) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
-		for l, err := range lines(path) {
+		for l, err := range read(path) {
 			if err != nil {
 				yield(record{}, err)
 				return
 			}
-			rec, ok, err := parseRecord(l.text)
+			rec, ok, err := parseRecord(l.Text)
 			if err != nil {
-				yield(record{}, &LineError{path, l.n, err})
+				yield(record{}, &LineError{path, l.N, err})
 				return
 			}
-			rec.line = l.n
+			rec.line = l.N
 			if ok && !yield(rec, nil) {
 				return
 			}
@@ -175,12 +175,12 @@ func parseRecord(b []byte) (rec record, ok bool, err error) {
 // not a number is a header.
 func readBEIRQrels(path string) (Qrels, error) {
 	q := Qrels{}
-	for l, err := range lines(path) {
+	for l, err := range read(path) {
 		if err != nil {
 			return nil, err
 		}
-		if err := q.addTSV(string(l.text), l.n == 1); err != nil {
-			return nil, &LineError{path, l.n, err}
+		if err := q.addTSV(string(l.Text), l.N == 1); err != nil {
+			return nil, &LineError{path, l.N, err}
 		}
 	}
 	return q, nil

@@ -1,17 +1,14 @@
 package eval
 
 import (
-	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"os"
-	"strings"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/golbert/golbert/internal/lines"
 )
 
 // ErrFormat reports a file with a malformed line; the *LineError in its chain names file and line.
@@ -30,9 +27,6 @@ func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.L
 // Unwrap returns ErrFormat and the cause.
 func (e *LineError) Unwrap() []error { return []error{ErrFormat, e.Err} }
 
-// maxLine bounds one line of a file, and so what a hostile one can make a reader allocate.
-const maxLine = 256 << 20
-
 // resolve finds path as it is or with the suffix of a compressed file.
 func resolve(path string) (string, error) {
 	for _, suffix := range []string{"", ".zst", ".gz"} {
@@ -48,46 +42,24 @@ func resolve(path string) (string, error) {
 }
 
 // open opens a file that may be compressed, which its name says.
-func open(path string) (io.Reader, func() error, error) {
-	f, err := os.Open(path)
+func open(path string) (io.ReadCloser, error) {
+	f, err := lines.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("eval: %w", err)
+		return nil, fmt.Errorf("eval: %w", err)
 	}
-	switch {
-	case strings.HasSuffix(path, ".zst"):
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			f.Close()
-			return nil, nil, fmt.Errorf("eval: %s: %w", path, err)
-		}
-		return z, func() error { z.Close(); return f.Close() }, nil
-	case strings.HasSuffix(path, ".gz"):
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			f.Close()
-			return nil, nil, fmt.Errorf("eval: %s: %w", path, err)
-		}
-		return z, f.Close, nil
-	}
-	return f, f.Close, nil
+	return f, nil
 }
 
-// line is one line of a file.
-type line struct {
-	n    int
-	text []byte // without its end; valid until the next line
-}
-
-// lines reads the lines of a file that may be compressed. An error ends them.
-func lines(path string) iter.Seq2[line, error] {
-	return func(yield func(line, error) bool) {
-		r, closeFile, err := open(path)
+// read reads the lines of a file that may be compressed. An error ends them.
+func read(path string) iter.Seq2[lines.Line, error] {
+	return func(yield func(lines.Line, error) bool) {
+		f, err := open(path)
 		if err != nil {
-			yield(line{}, err)
+			yield(lines.Line{}, err)
 			return
 		}
-		defer closeFile()
-		for l, err := range scan(path, r) {
+		defer f.Close()
+		for l, err := range scan(path, f) {
 			if !yield(l, err) {
 				return
 			}
@@ -95,19 +67,15 @@ func lines(path string) iter.Seq2[line, error] {
 	}
 }
 
-func scan(name string, r io.Reader) iter.Seq2[line, error] {
-	return func(yield func(line, error) bool) {
-		s := bufio.NewScanner(r)
-		s.Buffer(make([]byte, 0, 64<<10), maxLine)
-		n := 0
-		for s.Scan() {
-			n++
-			if !yield(line{n, s.Bytes()}, nil) {
+func scan(name string, r io.Reader) iter.Seq2[lines.Line, error] {
+	return func(yield func(lines.Line, error) bool) {
+		for l, err := range lines.Scan(r) {
+			if err != nil {
+				err = &LineError{File: name, Line: l.N, Err: err}
+			}
+			if !yield(l, err) {
 				return
 			}
-		}
-		if err := s.Err(); err != nil {
-			yield(line{}, &LineError{File: name, Line: n + 1, Err: err})
 		}
 	}
 }

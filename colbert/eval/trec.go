@@ -16,11 +16,11 @@ import (
 // query id, iteration (ignored), document id and judgement, separated by white space. Errors name file and
 // line and wrap ErrFormat.
 func ReadTRECQrels(path string) (Qrels, error) {
-	r, closeFile, err := open(path)
+	r, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer closeFile()
+	defer r.Close()
 	return ParseTRECQrels(path, r)
 }
 
@@ -31,7 +31,7 @@ func ParseTRECQrels(name string, r io.Reader) (Qrels, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := strings.Fields(string(l.text))
+		f := strings.Fields(string(l.Text))
 		if len(f) == 0 {
 			continue
 		}
@@ -46,7 +46,7 @@ func ParseTRECQrels(name string, r io.Reader) (Qrels, error) {
 			return q.addChecked(f[0], f[2], rel)
 		}()
 		if err != nil {
-			return nil, &LineError{name, l.n, err}
+			return nil, &LineError{name, l.N, err}
 		}
 	}
 	return q, nil
@@ -56,11 +56,11 @@ func ParseTRECQrels(name string, r io.Reader) (Qrels, error) {
 // "Q0" (ignored), document id, rank (ignored: the scores rank, as in trec_eval), score and the run's name.
 // Errors name file and line and wrap ErrFormat; a document that occurs twice for a query is one.
 func ReadTRECRun(path string) (Run, error) {
-	r, closeFile, err := open(path)
+	r, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer closeFile()
+	defer r.Close()
 	return ParseTRECRun(path, r)
 }
 
@@ -72,7 +72,7 @@ func ParseTRECRun(name string, r io.Reader) (Run, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := strings.Fields(string(l.text))
+		f := strings.Fields(string(l.Text))
 		if len(f) == 0 {
 			continue
 		}
@@ -92,7 +92,7 @@ func ParseTRECRun(name string, r io.Reader) (Run, error) {
 			return nil
 		}()
 		if err != nil {
-			return nil, &LineError{name, l.n, err}
+			return nil, &LineError{name, l.N, err}
 		}
 	}
 	return run, nil
