@@ -30,7 +30,7 @@ var rules = []rule{
 	{"index/...", []string{"index/...", "quant", "colbert/maxsim", "internal/..."}},
 	{"plaid/...", []string{"plaid/...", "index", "quant", "colbert/maxsim", "internal/..."}},
 	{"encoder/hub", []string{"internal/..."}}, // the network stays out of what encodes
-	{"encoder/train/...", []string{"encoder", "encoder/checkpoint", "encoder/delta", "encoder/transformer", "colbert/maxsim", "colbert", "index", "plaid", "encoder/train", "internal/..."}}, // negatives are mined with our own index
+	{"encoder/train/...", []string{"encoder", "encoder/checkpoint", "encoder/delta", "encoder/transformer", "colbert/maxsim", "colbert/eval", "colbert", "index", "plaid", "encoder/train", "internal/..."}}, // negatives are mined with our own index
 	{"encoder/...", []string{"encoder/...", "colbert/maxsim", "internal/..."}},
 	{"colbert", []string{"encoder", "plaid", "index", "index/interop", "quant", "colbert/maxsim", "internal/..."}},
 	{"examples/...", []string{"..."}},
