@@ -23,6 +23,8 @@ type Tuning struct {
 	// NProbe and NDocs are the knobs; see plaid.Options.
 	NProbe int `json:"nprobe"`
 	NDocs  int `json:"ndocs"`
+	// Patience is one more knob, 0 when it is not in use.
+	Patience float32 `json:"patience,omitempty"`
 	// Wanted and Recall are the recall@K that was asked for and the one measured, against an exhaustive search of
 	// the index, above 0 and at most 1.
 	Wanted float64 `json:"wanted"`
@@ -34,7 +36,7 @@ type Tuning struct {
 
 func (t *Tuning) validate() error {
 	fraction := func(f float64) bool { return f > 0 && f <= 1 }
-	if t.K < 1 || t.NProbe < 1 || t.NDocs < 1 || t.NProbe > math.MaxInt32 || t.NDocs > math.MaxInt32 || t.Queries < 1 || t.Docs < 1 ||
+	if p := float64(t.Patience); !(p >= 0) || math.IsInf(p, 0) || t.K < 1 || t.NProbe < 1 || t.NDocs < 1 || t.NProbe > math.MaxInt32 || t.NDocs > math.MaxInt32 || t.Queries < 1 || t.Docs < 1 ||
 		!fraction(t.Wanted) || !fraction(t.Recall) {
 		return fmt.Errorf("%w: %+v", ErrInvalidTuning, *t)
 	}

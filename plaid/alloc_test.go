@@ -19,6 +19,7 @@ func TestSearchAllocatesItsResult(t *testing.T) {
 	for name, o := range map[string]*Options{
 		"plaid":      {NProbe: 2, NDocs: 12, Workers: 1},
 		"threshold":  {NProbe: 2, NDocs: 12, CentroidThreshold: .3, Workers: 1},
+		"exact":      {NProbe: 2, NDocs: 12, Exact: 1, Patience: 1, Workers: 1},
 		"exhaustive": {Exhaustive: true, Workers: 1},
 		"stats":      {NProbe: 2, NDocs: 12, Workers: 1, Stats: new(Stats)},
 		"workers":    {NProbe: 2, NDocs: 12, Workers: 3},

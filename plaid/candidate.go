@@ -7,7 +7,7 @@ import (
 
 // Which documents go to stage 4: those that stages 2 and 3 find, or every allowed one.
 
-// candidates fills st.cands in the order of units and ordinals. There are at least min(k, allowed) of them,
+// candidates fills st.cands, per codebook in the order of units and ordinals. There are at least min(k, allowed) of them,
 // documents without tokens aside.
 func (st *state) candidates(ctx context.Context, workers int) error {
 	if st.pl.mode == modeScan {
@@ -66,6 +66,7 @@ func (st *state) allCandidates() {
 		}
 	}
 	st.stats.Candidates = len(st.cands)
+	st.ends, st.patience = append(st.ends[:0], len(st.cands)), 0 // there are no sums to go by
 }
 
 // keepBest keeps the n best of c by approximate score, in the order that they have. Those that tie with the n-th stay,
@@ -96,12 +97,4 @@ func (st *state) keepBest(c []candidate, n, limit int) []candidate {
 		}
 	}
 	return kept
-}
-
-// compareOrd orders candidates by place.
-func (a candidate) compareOrd(b candidate) int {
-	if a.unit != b.unit {
-		return int(a.unit) - int(b.unit)
-	}
-	return int(int64(a.ord) - int64(b.ord))
 }

@@ -63,21 +63,18 @@ func (g *gather) bytes() int {
 	return n
 }
 
-// gatherAll fills st.cands with the shortlists of all codebooks, in the order of units and ordinals. Each codebook has
-// one of its own: scores by centroids do not compare across codebooks, because finer ones give higher scores.
+// gatherAll fills st.cands with the shortlists of all codebooks, one after the other; st.ends says where they end. Each
+// codebook has one of its own: scores by centroids do not compare across codebooks, because finer ones give higher scores.
 func (st *state) gatherAll(ctx context.Context, workers int) error {
 	st.ctx = ctx
-	st.cands = st.cands[:0]
+	st.cands, st.ends, st.patience = st.cands[:0], st.ends[:0], st.pl.patience
 	st.stats.ProbedCentroids, st.stats.Postings, st.stats.Candidates = 0, 0, 0
 	for i := range st.spaces {
 		st.cur = i
 		if err := st.gatherSpace(ctx, workers); err != nil {
 			return err
 		}
-	}
-	// Spaces interleave units when codebooks alternate; later stages want them in order.
-	if len(st.spaces) > 1 {
-		slices.SortFunc(st.cands, candidate.compareOrd)
+		st.ends = append(st.ends, len(st.cands))
 	}
 	return nil
 }
@@ -157,7 +154,7 @@ func (st *state) pick(n int) {
 		sums := g.sums[b.sums:][:b.n]
 		for i, v := range sums {
 			if v >= least {
-				st.cands = append(st.cands, candidate{approx: float32(v), unit: uint32(b.unit), ord: uint32(b.first + i)})
+				st.cands = append(st.cands, candidate{sum: float32(v), approx: float32(v), unit: uint32(b.unit), ord: uint32(b.first + i)})
 			}
 		}
 	}

@@ -36,6 +36,8 @@ func (m mode) String() string {
 // knobs are the options after defaults.
 type knobs struct {
 	k, nprobe int
+	exact     int // of the k hits
+	patience  float32
 	threshold float32
 	mode      mode
 	workers   int
@@ -50,6 +52,11 @@ func defaultNDocs(k, n int) float64 {
 	d := 1200 * math.Cbrt(float64(k)/10) * math.Sqrt(math.Sqrt(float64(n)/12000))
 	return max(min(d, 1<<16), 512, 4*float64(k))
 }
+
+// defaultPatience goes with shortlists of twice that length. With 2, 2.5 and 3 a search for 10 of those passages scores 400,
+// 770 and 1,240 documents in the mean, fewer in the median, and holds .849, .894 and .916 of the top 10; shortlists without
+// it that hold as much have 470, 1,200 and 2,000.
+const defaultPatience = 3
 
 // coarseness says how much longer the shortlist must be than usual because a codebook has few centroids
 // for its tokens, and so tells documents apart badly: with half of the usual number 1.4 to 2 times.
@@ -83,18 +90,21 @@ func (s *Searcher) resolve(k int, o *Options, allowed, list []int) knobs {
 	for _, n := range allowed {
 		total += n
 	}
-	kn := knobs{shortlist: list, k: k, nprobe: o.NProbe, threshold: o.CentroidThreshold, workers: o.Workers}
+	kn := knobs{shortlist: list, k: k, exact: k, nprobe: o.NProbe, patience: o.Patience, threshold: o.CentroidThreshold, workers: o.Workers}
+	if o.Exact > 0 {
+		kn.exact = min(o.Exact, k)
+	}
 	if kn.workers == 0 {
 		kn.workers = runtime.GOMAXPROCS(0)
 	}
 	if kn.nprobe == 0 {
 		kn.nprobe = defaultNProbe(k)
 	}
-	auto := o.NProbe == 0 && o.NDocs == 0
+	auto := o.NProbe == 0 && o.NDocs == 0 && o.Patience == 0
 	docs := o.NDocs
 	if t := s.tuning(k); auto && t != nil && (total == s.live || total > scanDocs) {
 		auto = false
-		kn.nprobe = t.NProbe
+		kn.nprobe, kn.patience = t.NProbe, t.Patience
 		docs = t.NDocs
 		if grown := float64(s.live) / float64(t.Docs); grown > 1 { // as defaultNDocs grows
 			docs = int(min(float64(docs)*math.Sqrt(math.Sqrt(grown)), math.MaxInt32))
@@ -110,6 +120,9 @@ func (s *Searcher) resolve(k int, o *Options, allowed, list []int) knobs {
 	case auto && total <= scanDocs:
 		kn.mode = modeScan
 	}
+	if auto && kn.mode == modeProbe && s.device == nil {
+		kn.patience = defaultPatience
+	}
 	for i, n := range allowed {
 		d := docs
 		switch {
@@ -117,6 +130,9 @@ func (s *Searcher) resolve(k int, o *Options, allowed, list []int) knobs {
 			d = n
 		case d == 0:
 			d = int(defaultNDocs(k, n) * s.spaces[i].coarseness)
+			if kn.patience > 0 {
+				d = saturatingMul(d, 2)
+			}
 		}
 		kn.shortlist = append(kn.shortlist, max(d, k))
 	}

@@ -44,7 +44,7 @@ func (f FilterFunc) Bitmap(seg *index.Segment) (*roaring.Bitmap, error) { return
 
 // Options are the knobs of a search. The zero value, and nil, choose by k and the collection's size.
 //
-// With NProbe and NDocs both 0 the knobs that Tune has stored with the index are used, those for the least number of
+// With NProbe, NDocs and Patience all 0 the knobs that Tune has stored with the index are used, those for the least number of
 // hits that is not under k. Without any, by the number n of live documents that the filter allows:
 //
 //   - n <= 2,000: stages 2 and 3 are skipped, stage 4 scores all n documents;
@@ -59,11 +59,23 @@ type Options struct {
 	// chooses, by k, the number of documents and how fine the codebook is. Values under k count as k. Documents
 	// that tie with the last one may pass too.
 	NDocs int
+	// Patience ends a search before all NDocs are scored when there is no more to expect of them. Documents are scored in
+	// rounds, in the order of stage 3, whose sums foretell scores: by a line through those of the documents so far, and
+	// around it their standard deviation. A search ends when what the line foretells for the next one, and so many
+	// deviations more, is less than the last hit has that Exact asks for. 0 scores all. NDocs is what a hard query may
+	// take then, and the usual one takes less: see Stats.Scored. Devices score all.
+	Patience float32
 	// CentroidThreshold prunes the probed centroids. A centroid's list is read if for at least one query token that
 	// probes it its score reaches this fraction of the way from the token's mean centroid score to its best. Being
 	// relative it means the same for models with high and with low cosines. 0 prunes nothing, the default. A
 	// document in none of the lists is a hit only if there are fewer than k others.
 	CentroidThreshold float32
+	// Exact is how many of the first hits have exact scores, of vectors decoded to float32: decoding is what most of the
+	// time goes into when many hits are wanted of a small shortlist. Hits after them keep the scores by which they were
+	// found, in the compressed domain, and say so (Hit.Approx): on 20,000 real passages at 4 bits, where scores are about 17,
+	// they are off by .01 (root mean square), and by .08 at most.
+	// 0 means all hits. Devices and exhaustive searches give exact scores to all in any case.
+	Exact int
 	// Exhaustive decodes every allowed document and scores it in float32: the oracle for recall.
 	Exhaustive bool
 	// Workers is the number of goroutines per Search, and of concurrent queries in SearchBatch; 0 means
@@ -90,8 +102,14 @@ func (o *Options) validate() error {
 	if o.NDocs < 0 {
 		bad("NDocs", o.NDocs)
 	}
+	if o.Exact < 0 {
+		bad("Exact", o.Exact)
+	}
 	if o.Workers < 0 {
 		bad("Workers", o.Workers)
+	}
+	if t := float64(o.Patience); !(t >= 0) || math.IsInf(t, 0) {
+		bad("Patience (finite, not negative)", o.Patience)
 	}
 	if t := float64(o.CentroidThreshold); math.IsNaN(t) || t < 0 || t > 1 {
 		bad("CentroidThreshold (0 to 1)", o.CentroidThreshold)
@@ -103,8 +121,10 @@ func (o *Options) validate() error {
 type Hit struct {
 	// ID is the document's external id.
 	ID string
-	// Score is MaxSim of the query with the document's decoded vectors.
+	// Score is MaxSim of the query with the document's decoded vectors, approximately so if Approx is set.
 	Score float32
+	// Approx says that Score was made without decoding, for hits after the first Options.Exact.
+	Approx bool
 	// Segment and Ord locate the document for reading its text and metadata while the snapshot is open.
 	Segment *index.Segment
 	Ord     uint32

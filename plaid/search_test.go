@@ -192,6 +192,9 @@ func TestBadInput(t *testing.T) {
 		{"shape", maxsim.Matrix{Data: make([]float32, 30), Rows: 2, Dim: 16}, 1, nil, maxsim.ErrDim, ""},
 		{"too long", maxsim.Matrix{Data: make([]float32, 16*(MaxQueryTokens+1)), Rows: MaxQueryTokens + 1, Dim: 16}, 1, nil, ErrTooManyTokens, "65537"},
 		{"knobs", q, 1, &Options{NProbe: -1, NDocs: -2, Workers: -3, CentroidThreshold: 2}, ErrInvalidOptions, "NDocs is -2"},
+		{"exact", q, 1, &Options{Exact: -1}, ErrInvalidOptions, "Exact is -1"},
+		{"nan patience", q, 1, &Options{Patience: float32(math.NaN())}, ErrInvalidOptions, "Patience"},
+		{"no patience", q, 1, &Options{Patience: -1}, ErrInvalidOptions, "Patience"},
 		{"nan threshold", q, 1, &Options{CentroidThreshold: float32(math.NaN())}, ErrInvalidOptions, "CentroidThreshold"},
 		{"filter", q, 1, &Options{Filter: FilterFunc(func(*index.Segment) (*roaring.Bitmap, error) { return nil, errTest })}, errTest, "filter"},
 	} {
@@ -375,7 +378,8 @@ func TestBatchIsBitIdentical(t *testing.T) {
 	for i := range 19 {
 		qs = append(qs, c.query(docs[i*20], 1+(i*13)%70))
 	}
-	for _, o := range []Options{{NProbe: 2, NDocs: 50}, {NProbe: 1, NDocs: 20, CentroidThreshold: .4}, {Exhaustive: true}, {}} {
+	for _, o := range []Options{{NProbe: 2, NDocs: 50}, {NProbe: 1, NDocs: 20, CentroidThreshold: .4}, {Exhaustive: true}, {},
+		{NProbe: 4, NDocs: 300, Patience: 1}, {NProbe: 2, NDocs: 60, Exact: 3}, {NProbe: 4, NDocs: 300, Exact: 1, Patience: 1.5}} {
 		var want []Result
 		o.Workers = 1
 		for _, q := range qs {

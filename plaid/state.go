@@ -18,7 +18,8 @@ const maxBaseBytes = 1 << 30
 
 // candidate is a document on its way through the stages.
 type candidate struct {
-	approx    float32
+	sum       float32 // of bytes, in stage 3; the exact score in the last pass
+	approx    float32 // in the compressed domain
 	unit, ord uint32
 }
 
@@ -38,10 +39,16 @@ type state struct {
 	bits    []uint64
 	mean    []float32
 	cands   []candidate
+	ends    []int       // of each codebook's candidates
+	round   []candidate // that a stage works on, some of cands
+	rest    []candidate
 	values  []float32
 	gather  gather
 	stage1  centroidStage
 	stats   Stats
+
+	patience         float32
+	compressedScores bool // the candidates have some
 }
 
 // spaceState is a query seen by one codebook.
@@ -96,7 +103,7 @@ func (s *Searcher) state() *state {
 }
 
 func (s *Searcher) release(st *state) {
-	st.pl, st.ctx, st.own.masks, st.stage1.group = nil, nil, nil, nil
+	st.pl, st.ctx, st.own.masks, st.stage1.group, st.round = nil, nil, nil, nil, nil
 	for i := range st.workers {
 		st.workers[i].residuals, st.workers[i].ahead.residuals = nil, nil
 	}
@@ -107,7 +114,7 @@ func (s *Searcher) release(st *state) {
 
 // bytes is about what st holds.
 func (st *state) bytes() int {
-	n := cap(st.bits)*8 + cap(st.cands)*12 + cap(st.values)*4 + st.gather.bytes()
+	n := cap(st.bits)*8 + (cap(st.cands)+cap(st.rest))*16 + cap(st.values)*4 + st.gather.bytes()
 	for i := range st.spaces {
 		sp := &st.spaces[i]
 		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.probed)*4

@@ -11,6 +11,7 @@ type entry struct {
 	unit, ord uint32
 	id        string
 	named     bool
+	approx    bool
 }
 
 // topk keeps the k best entries under the total order score descending, id ascending: a binary heap with
@@ -27,7 +28,7 @@ func (t *topk) reset(units []unit, k int) {
 	t.h, t.units, t.k, t.err = t.h[:0], units, k, nil
 }
 
-// push offers an entry. NaN, which only damaged vectors give, counts as the lowest score.
+// push offers an entry. NaN, which only a faulty device gives, counts as the lowest score.
 func (t *topk) push(e entry) {
 	if e.score != e.score {
 		e.score = float32(math.Inf(-1))
@@ -95,15 +96,8 @@ func (t *topk) merge(o *topk) {
 	}
 }
 
-// hits empties the heap into results, best first.
-func (t *topk) hits() ([]Hit, error) {
-	out := make([]Hit, 0, len(t.h))
-	for i := range t.h {
-		t.name(&t.h[i])
-	}
-	if t.err != nil {
-		return nil, t.err
-	}
+// sort brings the entries into the order of results; there can be no push after it.
+func (t *topk) sort() {
 	slices.SortFunc(t.h, func(a, b entry) int {
 		if t.worse(&b, &a) {
 			return -1
@@ -113,8 +107,20 @@ func (t *topk) hits() ([]Hit, error) {
 		}
 		return 0
 	})
+}
+
+// hits makes results of the entries, best first.
+func (t *topk) hits() ([]Hit, error) {
+	for i := range t.h {
+		t.name(&t.h[i])
+	}
+	t.sort()
+	if t.err != nil {
+		return nil, t.err
+	}
+	out := make([]Hit, 0, len(t.h))
 	for _, e := range t.h {
-		out = append(out, Hit{ID: e.id, Score: e.score, Segment: t.units[e.unit].pub, Ord: e.ord})
+		out = append(out, Hit{ID: e.id, Score: e.score, Approx: e.approx, Segment: t.units[e.unit].pub, Ord: e.ord})
 	}
 	return out, nil
 }

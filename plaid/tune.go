@@ -35,6 +35,8 @@ type TuneOptions struct {
 	// Recall is the wanted share of an exhaustive search's best K hits that a search finds, in the mean over the
 	// queries; 0 means .95.
 	Recall float64
+	// Exact is the Options.Exact of the searches to come; it decides when Patience ends. Recall counts all K hits.
+	Exact int
 	// MaxNProbe and MaxNDocs bound the knobs; 0 means 1,024, and half of the documents.
 	MaxNProbe, MaxNDocs int
 	// Workers is the most goroutines; 0 means GOMAXPROCS. The result does not depend on it.
@@ -63,6 +65,9 @@ func (o *TuneOptions) complete(docs int) (TuneOptions, error) {
 	}
 	if !(c.Recall > 0 && c.Recall <= 1) {
 		bad("Recall (above 0, at most 1)", c.Recall)
+	}
+	if c.Exact < 0 {
+		bad("Exact", c.Exact)
 	}
 	if c.MaxNProbe < 0 {
 		bad("MaxNProbe", c.MaxNProbe)
@@ -103,7 +108,7 @@ func Tune(ctx context.Context, ix *index.Index, queries []maxsim.Matrix, o *Tune
 // kind that will come. The yardstick is an exhaustive search of the index. Cost is counted, not timed, so the result
 // is the same on every machine with the same vector units: the posting-list entries that a setting reads and the token
 // vectors that it scores, weighed by what they cost. For every doubling of NProbe the least NDocs that suffices is
-// searched for.
+// searched for, and then the least Patience with several times as many documents.
 //
 // Searches for more than half of the documents are exhaustive whatever the knobs, so there is nothing to tune: that is
 // ErrInvalidOptions, because knobs stored then would serve an index that has grown since.
@@ -142,8 +147,9 @@ type tuner struct {
 	ctx     context.Context
 	queries []maxsim.Matrix
 	opt     TuneOptions
-	least   []float32 // per query: the score of the last of the best K
-	hits    int       // of all queries together
+	least   []float32         // per query: the score of the last of the best K
+	among   []map[string]bool // per query: the ids of the best K
+	hits    int               // of all queries together
 	best    index.Tuning
 }
 
@@ -159,6 +165,11 @@ func (t *tuner) oracle() error {
 			least = h[len(h)-1].Score
 		}
 		t.least = append(t.least, least)
+		ids := map[string]bool{}
+		for _, x := range h {
+			ids[x.ID] = true
+		}
+		t.among = append(t.among, ids)
 		t.hits += len(h)
 	}
 	if t.hits == 0 {
@@ -169,7 +180,7 @@ func (t *tuner) oracle() error {
 
 func (t *tuner) search(o *Options) ([][]Hit, Stats, error) {
 	var stats Stats
-	o.Workers, o.Stats = t.opt.Workers, &stats
+	o.Workers, o.Exact, o.Stats = t.opt.Workers, t.opt.Exact, &stats
 	res, err := t.s.SearchBatch(t.ctx, t.queries, t.opt.K, o)
 	if err != nil {
 		return nil, stats, err
@@ -192,8 +203,8 @@ const (
 )
 
 // measure gives the recall and the cost of a setting.
-func (t *tuner) measure(nprobe, ndocs int) (index.Tuning, float64, error) {
-	hits, stats, err := t.search(&Options{NProbe: nprobe, NDocs: ndocs})
+func (t *tuner) measure(nprobe, ndocs int, patience float32) (index.Tuning, float64, error) {
+	hits, stats, err := t.search(&Options{NProbe: nprobe, NDocs: ndocs, Patience: patience})
 	if err != nil {
 		return index.Tuning{}, 0, err
 	}
@@ -201,13 +212,13 @@ func (t *tuner) measure(nprobe, ndocs int) (index.Tuning, float64, error) {
 	for i, h := range hits {
 		rows += t.queries[i].Rows
 		for _, x := range h {
-			if x.Score >= t.least[i] {
+			if x.Score >= t.least[i] && !x.Approx || t.among[i][x.ID] {
 				found++
 			}
 		}
 	}
 	m := index.Tuning{
-		K: t.opt.K, NProbe: nprobe, NDocs: ndocs, Wanted: t.opt.Recall, Recall: min(float64(found)/float64(t.hits), 1),
+		K: t.opt.K, NProbe: nprobe, NDocs: ndocs, Patience: patience, Wanted: t.opt.Recall, Recall: min(float64(found)/float64(t.hits), 1),
 		Queries: len(t.queries), Docs: t.s.live,
 	}
 	if m.Recall > t.best.Recall {
@@ -236,7 +247,7 @@ func (t *tuner) find() (index.Tuning, error) {
 		lastCost float64
 	)
 	for {
-		m, c, err := t.measure(nprobe, steps[hi])
+		m, c, err := t.measure(nprobe, steps[hi], 0)
 		if err != nil {
 			return index.Tuning{}, err
 		}
@@ -244,7 +255,7 @@ func (t *tuner) find() (index.Tuning, error) {
 			// Least step that suffices, in lo..hi.
 			for lo := 0; lo < hi; {
 				mid := (lo + hi) / 2
-				n, nc, err := t.measure(nprobe, steps[mid])
+				n, nc, err := t.measure(nprobe, steps[mid], 0)
 				if err != nil {
 					return index.Tuning{}, err
 				}
@@ -252,6 +263,15 @@ func (t *tuner) find() (index.Tuning, error) {
 					m, c, hi = n, nc, mid
 				} else {
 					lo = mid + 1
+				}
+			}
+			if c < 2*cost {
+				p, pc, err := t.patience(nprobe, min(patientDocs*m.NDocs, steps[len(steps)-1]))
+				if err != nil {
+					return index.Tuning{}, err
+				}
+				if p.K > 0 && pc < c {
+					m, c = p, pc
 				}
 			}
 			if c < cost {
@@ -270,6 +290,27 @@ func (t *tuner) find() (index.Tuning, error) {
 		return index.Tuning{}, &RecallError{Wanted: t.opt.Recall, Best: t.best}
 	}
 	return found, nil
+}
+
+// patientDocs is how many times more documents a search with Patience may score.
+const patientDocs = 4
+
+// patience looks for the least Patience that suffices; a Tuning without K says that none does.
+func (t *tuner) patience(nprobe, ndocs int) (found index.Tuning, cost float64, err error) {
+	const step = .25
+	for lo, hi := 2, 16; lo <= hi; {
+		mid := (lo + hi) / 2
+		m, c, err := t.measure(nprobe, ndocs, step*float32(mid))
+		if err != nil {
+			return found, 0, err
+		}
+		if m.Recall >= t.opt.Recall {
+			found, cost, hi = m, c, mid-1
+		} else {
+			lo = mid + 1
+		}
+	}
+	return found, cost, nil
 }
 
 // steps are the values of NDocs that are tried, each about a fifth more than the one before.

@@ -44,12 +44,12 @@ func TestTune(t *testing.T) {
 		got, err := s.Tune(bg, sample, &TuneOptions{K: 10, Recall: wanted, Progress: func(index.Tuning) { measured++ }})
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, got.Recall, wanted)
-		require.Equal(t, index.Tuning{K: 10, NProbe: got.NProbe, NDocs: got.NDocs, Wanted: wanted, Recall: got.Recall, Queries: 60, Docs: seg.NumDocs()}, got)
+		require.Equal(t, index.Tuning{K: 10, NProbe: got.NProbe, NDocs: got.NDocs, Patience: got.Patience, Wanted: wanted, Recall: got.Recall, Queries: 60, Docs: seg.NumDocs()}, got)
 		require.Greater(t, measured, 3)
 		require.GreaterOrEqual(t, got.NProbe*got.NDocs, last, "more recall costs more")
 		last = got.NProbe * got.NDocs
 
-		o := &Options{NProbe: got.NProbe, NDocs: got.NDocs}
+		o := &Options{NProbe: got.NProbe, NDocs: got.NDocs, Patience: got.Patience}
 		require.InDelta(t, got.Recall, meanRecall(t, s, sample, 10, o), 1e-9)
 		require.GreaterOrEqual(t, meanRecall(t, s, held, 10, o), wanted-.06, "queries that were not in the sample")
 		again, err := s.Tune(bg, sample, &TuneOptions{K: 10, Recall: wanted, Workers: 1})

@@ -32,24 +32,25 @@ import (
 
 // bench is one run: the flags and where output goes.
 type bench struct {
-	data    string
-	model   string
-	prec    string
-	dim     int
-	threads int
-	bits    int
-	index   string
-	points  string
-	ids     bool
-	topk    int
-	queries int
-	docs    int
-	doclen  int
-	sizes   string
-	recall  float64
-	seed    uint64
-	out     *printer
-	log     io.Writer
+	data      string
+	model     string
+	prec      string
+	dim       int
+	threads   int
+	bits      int
+	index     string
+	points    string
+	ids       bool
+	topk      int
+	exactHits int
+	queries   int
+	docs      int
+	doclen    int
+	sizes     string
+	recall    float64
+	seed      uint64
+	out       *printer
+	log       io.Writer
 }
 
 // cases are the comparisons by name. A file that adds one registers it here.
@@ -92,8 +93,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.bits, "bits", 4, "bits per dimension: 1, 2, 4, 8 or 16")
 	fl.StringVar(&b.index, "index", "", "`folder` of the index, made when it is not there; none: a temporary one")
 	fl.BoolVar(&b.ids, "ids", false, "cluster by the tokens' vocabulary ids, where -data has them")
-	fl.StringVar(&b.points, "points", defaultPoints, "knob settings: nprobe:ndocs, auto, exhaustive")
+	fl.StringVar(&b.points, "points", defaultPoints, "knob settings: nprobe:ndocs, nprobe:ndocs:patience, auto, exhaustive")
 	fl.IntVar(&b.topk, "topk", 100, "hits per query")
+	fl.IntVar(&b.exactHits, "exact", 0, "how many of the first hits get exact scores; 0: all")
 	fl.IntVar(&b.queries, "nq", 300, "queries, evenly spaced among those that there are")
 	fl.IntVar(&b.docs, "docs", 5000, "documents of the synthetic workload")
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")

@@ -31,15 +31,22 @@ func (b *bench) settings() ([]point, error) {
 		case "exhaustive":
 			p.opts.Exhaustive = true
 		default:
-			probe, docs, ok := strings.Cut(s, ":")
-			var err1, err2 error
-			p.opts.NProbe, err1 = strconv.Atoi(probe)
-			p.opts.NDocs, err2 = strconv.Atoi(docs)
-			if !ok || err1 != nil || err2 != nil {
-				return nil, fmt.Errorf("-points %q: want nprobe:ndocs, auto or exhaustive", s)
+			f := strings.Split(s, ":")
+			var err1, err2, err3 error
+			p.opts.NProbe, err1 = strconv.Atoi(f[0])
+			if len(f) > 1 {
+				p.opts.NDocs, err2 = strconv.Atoi(f[1])
+			}
+			if len(f) > 2 {
+				var v float64
+				v, err3 = strconv.ParseFloat(f[2], 32)
+				p.opts.Patience = float32(v)
+			}
+			if len(f) < 2 || len(f) > 3 || err1 != nil || err2 != nil || err3 != nil {
+				return nil, fmt.Errorf("-points %q: want nprobe:ndocs, nprobe:ndocs:patience, auto or exhaustive", s)
 			}
 		}
-		p.opts.Workers = b.threads
+		p.opts.Workers, p.opts.Exact = b.threads, b.exactHits
 		out = append(out, p)
 	}
 	return out, nil
@@ -130,14 +137,14 @@ func (b *bench) sweep(ctx context.Context, w *workload, s *plaid.Searcher, qs []
 		start = cpuTime()
 	}
 	n := float64(len(qs))
-	r := b.head("search").add("point", p.name, "mode", st.Mode, "nprobe", st.NProbe, "nfull", st.NDocs, "topk", b.topk, "nq", len(qs))
+	r := b.head("search").add("point", p.name, "mode", st.Mode, "nprobe", st.NProbe, "nfull", st.NDocs, "topk", b.topk, "exact", p.opts.Exact, "nq", len(qs))
 	r = append(r, percentiles(took)...)
 	r = append(r.add("cpu_ms", round(float64(cpu.Nanoseconds())/1e6/n, 3)), w.quality(found, qs)...)
 	return r.add("rss_mb", procStatus("VmRSS"), "stages_ms", record{}.add(
 		"centroids", ms(sum.CentroidTime/time.Duration(len(qs))), "candidates", ms(sum.CandidateTime/time.Duration(len(qs))),
 		"interaction", ms(sum.InteractionTime/time.Duration(len(qs))), "scoring", ms(sum.ScoringTime/time.Duration(len(qs))),
 		"decoding", ms(sum.DecodingTime/time.Duration(len(qs)))),
-		"candidates", round(float64(sum.Candidates)/n, 0), "scored", round(float64(sum.Scored)/n, 0)), nil
+		"candidates", round(float64(sum.Candidates)/n, 0), "scored", round(float64(sum.Scored)/n, 0), "decoded", round(float64(sum.Decoded)/n, 1)), nil
 }
 
 func addStats(sum, st *plaid.Stats) {
@@ -148,6 +155,7 @@ func addStats(sum, st *plaid.Stats) {
 	sum.DecodingTime += st.DecodingTime
 	sum.Candidates += st.Candidates
 	sum.Scored += st.Scored
+	sum.Decoded += st.Decoded
 }
 
 func numbers(hits []plaid.Hit) ([]int, error) {
@@ -191,7 +199,7 @@ func runBatch(ctx context.Context, b *bench) error {
 			}
 			bar.Set(i + 1)
 			n := float64(len(qs))
-			r := b.head("batch").add("point", p.name, "topk", b.topk, "nq", len(qs), "qps", round(n/wall, 1),
+			r := b.head("batch").add("point", p.name, "topk", b.topk, "exact", p.opts.Exact, "nq", len(qs), "qps", round(n/wall, 1),
 				"seconds", round(wall, 3), "cpu_s", round(cpu, 3), "cpu_ms", round(cpu*1000/n, 3), "peak_mb", procStatus("VmHWM"))
 			if err := b.out.print(append(r, w.quality(found, qs)...)); err != nil {
 				return err
