@@ -11,6 +11,7 @@ import (
 
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/encoder/checkpoint"
+	"github.com/golbert/golbert/encoder/transformer"
 )
 
 var (
@@ -132,9 +133,11 @@ type Model struct {
 	ckpt    *checkpoint.Checkpoint
 	texts   *encoder.Model
 	part    Part
-	workers int
 	tensors *tensors
 	net     *network
+	frozen  transformer.Encoder // with HeadOnly, in the place of net's backbone
+	crew    *crew
+	mem     arena
 	params  []*Param
 	closed  bool
 }
