@@ -156,7 +156,7 @@ func TestGoldenOptimizers(t *testing.T) {
 				near(t, c.After[step][i], p.Value, 2e-6, c.Name)
 				require.Zero(t, p.Grad[0])
 			}
-			if c.Evaluated == nil || len(c.Evaluated) == 0 {
+			if len(c.Evaluated) == 0 {
 				continue
 			}
 			before := append([]float32(nil), params[0].Value...)
