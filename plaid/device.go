@@ -184,7 +184,7 @@ func (s *Searcher) searchDevice(ctx context.Context, qs []maxsim.Matrix, pl *pla
 		if cerr := ctx.Err(); cerr != nil && errors.Is(err, cerr) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %w", ErrDevice, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrDevice, s.device.Info().Device, err)
 	}
 	out := make([][]Hit, len(qs))
 	var best topk

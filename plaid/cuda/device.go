@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -20,6 +22,9 @@ var maxsimPTX string
 //go:embed kernels/plaid.ptx
 var plaidPTX string
 
+//go:embed kernels/build.ptx
+var buildPTX string
+
 // Info describes a device.
 type Info struct {
 	Number          int
@@ -30,8 +35,9 @@ type Info struct {
 	Driver          int    // version of the CUDA interface, such as 12040 for 12.4
 }
 
-// Device is an open device. One goroutine, on an operating-system thread of its own, makes all calls to the driver, one
-// job after another; the methods are safe for concurrent use.
+// Device is an open device. One goroutine, on an operating-system thread of its own, makes all calls to the driver. It only
+// queues work and asks whether events have come, so that calls of several goroutines overlap on the device; the methods are
+// safe for concurrent use.
 type Device struct {
 	d       *driver
 	info    Info
@@ -47,10 +53,13 @@ type Device struct {
 	done  chan struct{} // closed when the goroutine has ended
 
 	lost atomic.Pointer[Error] // why the device is lost
+
+	launched func(kernel string) // of tests; may be nil
 }
 
 type job struct {
 	f    func() error
+	s    *stream // when not nil, the job is done when all that it has queued there is
 	done chan error
 }
 
@@ -167,19 +176,64 @@ func (v *Device) work(started chan<- error) {
 		return
 	}
 	defer v.stop()
+	var flying []job // waiting for their streams' events
 	for {
+		if len(flying) == 0 {
+			select {
+			case <-v.quit:
+				return
+			case j := <-v.jobs:
+				flying = v.begin(j, flying)
+			}
+			continue
+		}
 		select {
 		case <-v.quit:
+			for _, j := range flying {
+				v.end(j, v.d.call("cuStreamSynchronize", j.s.handle))
+			}
 			return
 		case j := <-v.jobs:
-			err := j.f()
-			var e *Error
-			if errors.As(err, &e) && e.lost() {
-				v.lost.CompareAndSwap(nil, e)
-			}
-			j.done <- err
+			flying = v.begin(j, flying)
+		default:
+			flying = v.poll(flying)
 		}
 	}
+}
+
+// begin runs a job; one that has to wait goes to those that fly.
+func (v *Device) begin(j job, flying []job) []job {
+	err := j.f()
+	if err == nil && j.s != nil {
+		if err = v.d.call("cuEventRecord", j.s.event, j.s.handle); err == nil {
+			return append(flying, j)
+		}
+	}
+	v.end(j, err)
+	return flying
+}
+
+// poll ends the jobs whose events have come. It is called again and again, which keeps a processor busy as waiting in the
+// driver would: sleeping takes longer than most searches.
+func (v *Device) poll(flying []job) []job {
+	return slices.DeleteFunc(flying, func(j job) bool {
+		err := v.d.call("cuEventQuery", j.s.event)
+		var e *Error
+		if errors.As(err, &e) && e.Code == codeNotReady {
+			return false
+		}
+		v.end(j, err)
+		return true
+	})
+}
+
+// end tells the caller how a job went.
+func (v *Device) end(j job, err error) {
+	var e *Error
+	if errors.As(err, &e) && e.lost() {
+		v.lost.CompareAndSwap(nil, e)
+	}
+	j.done <- err
 }
 
 func (v *Device) start() (err error) {
@@ -207,8 +261,9 @@ func (v *Device) start() (err error) {
 		{maxsimPTX, []string{"maxsim_f32", "maxsim_f16", "maxsim_bf16"}},
 		{plaidPTX, []string{
 			"centroid_scores", "byte_scale", "centroid_bytes", "probe_select", "mark_postings", "interact", "select_best", "gather_docs",
-			"score_compressed", "score_decoded", "assign", "copy_words",
+			"score_compressed", "score_decoded", "copy_words",
 		}},
+		{buildPTX, []string{"assign", "centroid_sums", "rotate", "encode", "encode_half"}},
 	} {
 		image := append([]byte(m.ptx), 0)
 		module, err := out[uintptr](v.d, "cuModuleLoadDataEx", address(&image[0]), 0, 0, 0)
@@ -240,14 +295,17 @@ func (v *Device) stop() {
 }
 
 // do runs f on the device's goroutine, unless ctx ends before its turn comes.
-func (v *Device) do(ctx context.Context, f func() error) error {
+func (v *Device) do(ctx context.Context, f func() error) error { return v.submit(ctx, f, nil) }
+
+// submit is do, and waits for what f has queued on s if that is not nil.
+func (v *Device) submit(ctx context.Context, f func() error, s *stream) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if e := v.lost.Load(); e != nil {
 		return fmt.Errorf("%w since %w", ErrLost, e)
 	}
-	j := job{f, make(chan error, 1)}
+	j := job{f, s, make(chan error, 1)}
 	select {
 	case <-v.quit: // of two that are ready, select may take either
 		return ErrClosed
@@ -267,13 +325,15 @@ const (
 	sharedSizeAttribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 	// plainShared is the dynamic shared memory that every kernel may have: 48 KiB less its static part.
 	plainShared = 40 << 10
+	// staticShared is an upper bound of the kernels' static part.
+	staticShared = 8 << 10
 )
 
 // allowShared raises a kernel's limit of dynamic shared memory from the 48 KiB that every device has. It is never lowered:
 // others on the device, of a larger dimension, rely on it.
 func (v *Device) allowShared(kernel string, bytes int) error {
-	if bytes > v.shared-(8<<10) { // the kernels' static part
-		return fmt.Errorf("kernel %s needs %d bytes of shared memory, the device has %d: %w", kernel, bytes, v.shared, ErrUnsupported)
+	if bytes > v.shared-staticShared {
+		return fmt.Errorf("kernel %s needs %d bytes of shared memory, the device has %d: %w", kernel, bytes, v.shared-staticShared, ErrUnsupported)
 	}
 	if bytes <= max(v.allowed[kernel], plainShared) {
 		return nil
@@ -285,10 +345,26 @@ func (v *Device) allowShared(kernel string, bytes int) error {
 	return nil
 }
 
+// cached is how many columns of a query a kernel keeps in shared memory: dim when it can, else a multiple of 32.
+func (v *Device) cached(dim, bytesPerColumn int) int {
+	if dim*bytesPerColumn <= v.shared-staticShared {
+		return dim
+	}
+	return (v.shared - staticShared) / bytesPerColumn &^ 31
+}
+
+// warpsOf is how many warps of a block have room for so much shared memory each, 4 at most; 0 when not even one has.
+func (v *Device) warpsOf(bytesPerWarp int) int {
+	return min((v.shared-staticShared)/bytesPerWarp, 4)
+}
+
 // launch starts a kernel. Arguments are device pointers (mem), ints and 32-bit floats.
 func (v *Device) launch(s *stream, kernel string, gridX, gridY, threads, shared int, args ...any) error {
 	if gridX == 0 || gridY == 0 {
 		return nil
+	}
+	if gridX > math.MaxInt32 || gridY > 1<<16-1 {
+		return fmt.Errorf("kernel %s: %d x %d blocks: %w", kernel, gridX, gridY, ErrUnsupported)
 	}
 	const most = 24
 	values, pointers := new([most]uint64), new([most]unsafe.Pointer)
@@ -310,6 +386,9 @@ func (v *Device) launch(s *stream, kernel string, gridX, gridY, threads, shared 
 		uintptr(shared), s.handle, address(&pointers[0]), 0)
 	runtime.KeepAlive(values)
 	runtime.KeepAlive(pointers)
+	if v.launched != nil {
+		v.launched(kernel)
+	}
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", kernel, err)
 	}

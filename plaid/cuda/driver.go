@@ -63,6 +63,7 @@ const (
 	codeNoDevice      = 100
 	codeInvalidDevice = 101
 	codeECC           = 214
+	codeNotReady      = 600
 	codeUnknown       = 999
 )
 
@@ -83,7 +84,8 @@ var functions = []string{
 	"cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2", "cuCtxSetCurrent", "cuMemGetInfo_v2",
 	"cuMemAlloc_v2", "cuMemFree_v2", "cuMemHostAlloc", "cuMemFreeHost", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuMemsetD32Async",
 	"cuModuleLoadDataEx", "cuModuleUnload", "cuModuleGetFunction", "cuFuncSetAttribute", "cuLaunchKernel",
-	"cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuGetErrorName", "cuGetErrorString",
+	"cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuEventCreate", "cuEventDestroy_v2", "cuEventRecord", "cuEventQuery",
+	"cuGetErrorName", "cuGetErrorString",
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/plaid"
+	"github.com/golbert/golbert/quant"
 )
 
 func errorsIsClosed(err error) bool { return errors.Is(err, ErrClosed) }
@@ -61,7 +62,7 @@ func TestFaults(t *testing.T) {
 	require.NoError(t, err)
 	injected := 0
 	for _, f := range []string{"cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuModuleLoadDataEx", "cuMemAlloc_v2", "cuMemHostAlloc",
-		"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuLaunchKernel"} {
+		"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuEventCreate", "cuEventRecord", "cuEventQuery", "cuLaunchKernel"} {
 		for nth := 1; ; nth++ {
 			if testing.Short() && nth > 4 {
 				break
@@ -88,7 +89,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("faults=%d leaks=0", injected)
 }
 
-// TestFaultsLater lets the calls fail of batches and of MaxSim, on a device that goes on working after it.
+// TestFaultsLater lets the calls fail of batches, MaxSim and coding, on a device that goes on working after it.
 func TestFaultsLater(t *testing.T) {
 	useShim(t, 1<<30)
 	c := newCollection(t, 4, 16, 100, 70)
@@ -97,34 +98,59 @@ func TestFaultsLater(t *testing.T) {
 	if testing.Short() {
 		most = 3
 	}
-	uses := map[string]func(*plaid.Searcher, *Documents) error{
-		"probing": func(s *plaid.Searcher, _ *Documents) error {
-			_, err := s.SearchBatch(bg, queries, 3, &plaid.Options{NProbe: 4, NDocs: 25})
+	sample := random(rand.New(rand.NewPCG(5, 5)), 90, 16)
+	cb, err := quant.Train(bg, sample, &quant.TrainOptions{NBits: 2, Centroids: 8})
+	require.NoError(t, err)
+	type loaded struct {
+		*plaid.Searcher
+		docs  *Documents
+		coder *Coder
+	}
+	uses := map[string]func(loaded) error{
+		"probing": func(l loaded) error {
+			_, err := l.SearchBatch(bg, queries, 3, &plaid.Options{NProbe: 4, NDocs: 25})
 			return err
 		},
-		"exhaustive": func(s *plaid.Searcher, _ *Documents) error {
-			_, err := s.SearchBatch(bg, queries, 3, &plaid.Options{Exhaustive: true})
+		"exhaustive": func(l loaded) error {
+			_, err := l.SearchBatch(bg, queries, 3, &plaid.Options{Exhaustive: true})
 			return err
 		},
-		"MaxSim": func(_ *plaid.Searcher, d *Documents) error {
-			_, err := d.Scores(bg, queries)
+		"MaxSim": func(l loaded) error {
+			_, err := l.docs.Scores(bg, queries)
+			return err
+		},
+		"coding": func(l loaded) error {
+			_, err := l.coder.Encode(bg, sample)
+			return err
+		},
+		"k-means": func(loaded) error {
+			_, err := dev.KMeans(bg, sample, 5, &quant.KMeansOptions{Iterations: 2})
+			return err
+		},
+		"a new coder": func(loaded) error {
+			_, err := dev.Encode(bg, cb, sample)
 			return err
 		},
 	}
 	for what, use := range uses {
-		for _, f := range []string{"cuMemAlloc_v2", "cuMemHostAlloc", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuLaunchKernel"} {
+		for _, f := range []string{"cuMemAlloc_v2", "cuMemHostAlloc", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuEventRecord", "cuEventQuery", "cuLaunchKernel"} {
 			injected := 0
 			for nth := 1; nth <= most; nth++ {
-				s, err := plaid.NewSearcherOn(bg, c.snap, dev, &plaid.DeviceOptions{HostResiduals: true})
+				var l loaded
+				var err error
+				l.Searcher, err = plaid.NewSearcherOn(bg, c.snap, dev, &plaid.DeviceOptions{HostResiduals: true})
 				require.NoError(t, err)
-				d, err := dev.LoadDocuments(bg, queries, Float16)
+				l.docs, err = dev.LoadDocuments(bg, queries, Float16)
+				require.NoError(t, err)
+				l.coder, err = dev.NewCoder(bg, cb)
 				require.NoError(t, err)
 				shimFail(f, nth, codeOutOfMemory)
-				failed := use(s, d)
+				failed := use(l)
 				shimFail(f, 1<<30, 0)
-				require.NoError(t, use(s, d), "%s after %s %d", what, f, nth)
-				require.NoError(t, s.Close())
-				require.NoError(t, d.Close())
+				require.NoError(t, use(l), "%s after %s %d", what, f, nth)
+				require.NoError(t, l.Close())
+				require.NoError(t, l.docs.Close())
+				require.NoError(t, l.coder.Close())
 				if failed == nil {
 					break // more calls than there are
 				}
@@ -175,6 +201,7 @@ func TestLost(t *testing.T) {
 	_, err = s.Search(bg, c.queries[1], 3, nil)
 	require.ErrorIs(t, err, ErrLost)
 	require.ErrorContains(t, err, "cuLaunchKernel")
+	require.ErrorContains(t, err, dev.Name(), "which device")
 	require.ErrorIs(t, s.Close(), ErrLost)
 	require.NoError(t, dev.Close())
 	shimReset(1 << 30) // the memory is gone with the context

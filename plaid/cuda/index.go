@@ -19,10 +19,12 @@ type deviceIndex struct {
 	v       *Device
 	snap    *index.Snapshot
 	spaces  []*space
-	streams [2]*stream
+	streams *streams // of sub-batches
 	info    plaid.DeviceInfo
 	scratch int // bytes of device memory for the queries of one sub-batch
 	batch   int // the most queries of a sub-batch, 0 for no bound
+
+	mu      sync.RWMutex // held by searches for reading, by Close for writing
 	closed  bool
 	release sync.Once // of snap
 }
@@ -40,14 +42,21 @@ type space struct {
 	nbits    int
 	rowBytes int
 	levels   *kernel.Levels // nil for float16 rows
+	longest  float32        // norm of a sample of the centroids
+
+	cachedFloats, cachedInts int // columns of a query in the shared memory of the last two passes
 
 	cents, fields, bytes, scales        mem // float32 K x dim, levels by byte in float32 and in int8, float32 K
 	off, codes, inv, residuals          mem // uint64 docs+1, then per token uint32, float32, rowBytes
 	distinctOff, distinct, posts, lists mem // uint64 docs+1, uint32; uint64 K+1, uint32
 }
 
-// maxScratch bounds the device memory of a sub-batch.
-const maxScratch = 1 << 30
+const (
+	// maxScratch bounds the device memory of all sub-batches in flight.
+	maxScratch = 4 << 30
+	// searchStreams is how many sub-batches are in flight, of one search or of several.
+	searchStreams = 4
+)
 
 // Load copies a snapshot to the device. See plaid.Device.
 func (v *Device) Load(ctx context.Context, s *index.Snapshot, o *plaid.DeviceOptions) (_ plaid.DeviceIndex, err error) {
@@ -101,16 +110,18 @@ func newSpace(cb *quant.Codebook) (*space, error) {
 	if sp.nbits <= 8 {
 		sp.levels = kernel.NewLevels(cb.Weights(), sp.nbits, sp.dim)
 	}
+	for i := range min(sp.k, scaleSample) {
+		c := int(int64(i) * int64(sp.k) / int64(min(sp.k, scaleSample)))
+		sp.longest = max(sp.longest, norm(cb.Centroids()[c*sp.dim:(c+1)*sp.dim]))
+	}
 	return sp, nil
 }
 
 // free frees everything that load has allocated; it may be half of it.
 func (x *deviceIndex) free() {
-	for i, s := range x.streams {
-		if s != nil {
-			s.close()
-			x.streams[i] = nil
-		}
+	if x.streams != nil {
+		x.streams.close()
+		x.streams = nil
 	}
 	for _, sp := range x.spaces {
 		for _, m := range []*mem{&sp.cents, &sp.fields, &sp.bytes, &sp.scales, &sp.off, &sp.codes, &sp.inv, &sp.residuals, &sp.distinctOff, &sp.distinct, &sp.posts, &sp.lists} {
@@ -121,12 +132,11 @@ func (x *deviceIndex) free() {
 }
 
 func (x *deviceIndex) load(ctx context.Context, o *plaid.DeviceOptions, total int) (err error) {
-	for i := range x.streams {
-		if x.streams[i], err = x.v.newStream(); err != nil {
-			return err
-		}
+	if x.streams, err = x.v.newStreams(searchStreams); err != nil {
+		return err
 	}
 	for _, sp := range x.spaces {
+		sp.cachedFloats, sp.cachedInts = x.v.cached(sp.dim, 4*queryPart), x.v.cached((sp.dim+31)&^31, queryPart)
 		if err := x.v.allowShared("score_decoded", sp.decodedShared()); err != nil {
 			return err
 		}
@@ -150,7 +160,7 @@ func (x *deviceIndex) load(ctx context.Context, o *plaid.DeviceOptions, total in
 	x.info.HostResiduals = o.HostResiduals || residuals+rest > uint64(free)/4*3
 	done := 0
 	for _, sp := range x.spaces {
-		l := &loading{x: x, sp: sp, s: x.streams[0]}
+		l := &loading{x: x, sp: sp, s: x.streams.all[0]}
 		err := l.run(ctx, func(n int) {
 			done += n
 			if o.Progress != nil {
@@ -169,7 +179,7 @@ func (x *deviceIndex) load(ctx context.Context, o *plaid.DeviceOptions, total in
 	if free, err = x.v.freeMemory(); err != nil {
 		return err
 	}
-	x.scratch = min(free/4, maxScratch)
+	x.scratch = min(free/4, maxScratch) / searchStreams
 	return nil
 }
 
@@ -182,9 +192,11 @@ func (v *Device) freeMemory() (int, error) {
 // Info tells what is where.
 func (x *deviceIndex) Info() plaid.DeviceInfo { return x.info }
 
-// Close frees the device memory and lets go of the snapshot, the latter also when the device is lost or closed, which
-// are its errors. Searches after it return ErrClosed.
+// Close waits for the searches in progress, frees the device memory and lets go of the snapshot, the latter also when the
+// device is lost or closed, which are its errors. Searches after it return ErrClosed.
 func (x *deviceIndex) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	err := x.v.do(context.Background(), func() error {
 		if !x.closed {
 			x.closed = true
@@ -384,5 +396,5 @@ func (l *loading) store(m *mem, v []byte) error {
 	return nil
 }
 
-func (sp *space) decodedShared() int    { return sp.dim*queryPart*4 + maxsimThreads*4 }
-func (sp *space) compressedShared() int { return (sp.dim + 31) / 32 * 1024 }
+func (sp *space) decodedShared() int    { return sp.cachedFloats * queryPart * 4 }
+func (sp *space) compressedShared() int { return sp.cachedInts * queryPart }

@@ -23,9 +23,9 @@ var bg = context.Background()
 
 // TestPTX fails when a kernel's source was changed without compiling it.
 func TestPTX(t *testing.T) {
-	for name, ptx := range map[string]string{"maxsim": maxsimPTX, "plaid": plaidPTX} {
+	for name, ptx := range map[string]string{"maxsim": maxsimPTX, "plaid": plaidPTX, "build": buildPTX} {
 		h := sha256.New()
-		for _, f := range []string{"common.cuh", name + ".cu"} {
+		for _, f := range []string{"common.cuh", "tile.cuh", name + ".cu"} {
 			b, err := os.ReadFile("kernels/" + f)
 			require.NoError(t, err)
 			h.Write(b)
@@ -156,8 +156,6 @@ func TestMaxSimBadInput(t *testing.T) {
 		_, err := dev.LoadDocuments(bg, []maxsim.Matrix{large}, Float16)
 		require.ErrorIs(t, err, maxsim.ErrNotFinite)
 		require.ErrorContains(t, err, "document 0: row 1: value 1, 1e+06")
-		_, err = dev.LoadDocuments(bg, []maxsim.Matrix{random(r, 1, 1<<15)}, Float32)
-		require.ErrorIs(t, err, ErrUnsupported)
 		d, err := dev.LoadDocuments(bg, []maxsim.Matrix{good}, BFloat16)
 		require.NoError(t, err)
 		defer d.Close()
@@ -281,6 +279,27 @@ func TestDocumentsOfTwoDimensions(t *testing.T) {
 				_, err := loaded[i].Scores(bg, []maxsim.Matrix{random(r, 2, dim)})
 				require.NoError(t, err, "%v, dimension %d", f, dim)
 			}
+		}
+	})
+}
+
+// TestWide: queries of a dimension that does not fit into shared memory are read from device memory in part.
+func TestWide(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(6, 2))
+		const dim = 4096
+		docs, query := []maxsim.Matrix{random(r, 3, dim), random(r, 2, dim)}, random(r, 2, dim)
+		for _, f := range []Format{Float32, Float16, BFloat16} {
+			d, err := dev.LoadDocuments(bg, docs, f)
+			require.NoError(t, err)
+			require.Less(t, d.cached, dim)
+			got, err := d.Scores(bg, []maxsim.Matrix{query})
+			require.NoError(t, err)
+			for i, doc := range docs {
+				want, _ := exactMaxSim(query, doc, func(x float32) float64 { return float64(x) })
+				require.InDelta(t, want, got[0][i], map[Format]float64{Float32: 1e-5, Float16: 1e-3, BFloat16: 1e-2}[f], "%v", f)
+			}
+			require.NoError(t, d.Close())
 		}
 	})
 }

@@ -5,7 +5,7 @@ package cuda
 import (
 	"context"
 	"fmt"
-	"runtime"
+	"sync"
 
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/internal/kernel"
@@ -24,22 +24,30 @@ const (
 // String is the format's usual short name.
 func (f Format) String() string { return [...]string{"f32", "f16", "bf16"}[f] }
 
-// queryPart is how many query rows a kernel takes at a time, maxsimThreads the size of its blocks.
 const (
-	queryPart     = 32
+	queryPart     = 32 // query rows that a kernel takes at a time
 	maxsimThreads = 128
+	blockDocs     = 4 // documents that a block takes at a time: one per warp
+	// maxParts bounds the parts of queries that are scored with one launch, scoreBytes their scores.
+	maxParts   = 64
+	scoreBytes = 64 << 20
+	// documentStreams is how many calls of Scores overlap.
+	documentStreams = 2
 )
 
-// Documents are token vectors in device memory, for exact scores without an index.
+// Documents are token vectors in device memory, for exact scores without an index. It is safe for concurrent use.
 type Documents struct {
-	v      *Device
-	format Format
-	dim    int // as given
-	padded int // on the device
-	n      int
-	s      *stream
-	rows   mem
-	off    mem
+	v       *Device
+	format  Format
+	dim     int // as given
+	padded  int // on the device
+	cached  int // columns of a query in shared memory
+	n       int
+	streams *streams
+	rows    mem
+	off     mem
+
+	mu     sync.RWMutex // held by calls for reading, by Close for writing
 	closed bool
 }
 
@@ -65,23 +73,30 @@ func (v *Device) LoadDocuments(ctx context.Context, docs []maxsim.Matrix, f Form
 		d.dim = m.Dim
 		total += m.Rows
 	}
-	d.padded = d.dim
+	step := 4 // of dimensions, so that loads of 16 bytes are aligned
 	if f != Float32 {
-		d.padded = (d.dim + 15) &^ 15
+		step = 32
 	}
+	d.padded = (d.dim + step - 1) / step * step
 	err := v.do(ctx, func() (err error) {
+		d.cached = v.cached(d.padded, queryPart*d.size())
 		if err := v.allowShared(d.kernel(), d.shared()); err != nil {
 			return err
 		}
-		if d.s, err = v.newStream(); err != nil {
+		if d.streams, err = v.newStreams(documentStreams); err != nil {
 			return err
 		}
-		if err = d.load(ctx, docs, total); err != nil {
-			d.free()
+		if d.rows, err = v.alloc(total * d.padded * d.size()); err != nil {
+			return err
 		}
+		d.off, err = v.alloc((d.n + 1) * 8)
 		return err
 	})
+	if err == nil {
+		err = d.load(ctx, docs)
+	}
 	if err != nil {
+		_ = d.Close()
 		return nil, err
 	}
 	return d, nil
@@ -90,12 +105,7 @@ func (v *Device) LoadDocuments(ctx context.Context, docs []maxsim.Matrix, f Form
 func (d *Documents) kernel() string { return "maxsim_" + d.format.String() }
 
 // shared is the dynamic shared memory of the kernel.
-func (d *Documents) shared() int {
-	if d.format == Float32 {
-		return d.padded*queryPart*4 + maxsimThreads*4
-	}
-	return d.padded/16*1024 + maxsimThreads*4
-}
+func (d *Documents) shared() int { return d.cached * queryPart * d.size() }
 
 func (d *Documents) size() int {
 	if d.format == Float32 {
@@ -105,58 +115,67 @@ func (d *Documents) size() int {
 }
 
 // load copies the rows in pieces through pinned memory.
-func (d *Documents) load(ctx context.Context, docs []maxsim.Matrix, total int) (err error) {
-	if d.rows, err = d.v.alloc(total * d.padded * d.size()); err != nil {
+func (d *Documents) load(ctx context.Context, docs []maxsim.Matrix) error {
+	s, err := d.streams.acquire(ctx)
+	if err != nil {
 		return err
 	}
-	if d.off, err = d.v.alloc((d.n + 1) * 8); err != nil {
-		return err
-	}
-	off := host[uint64](d.s, "off", d.n+1)
-	clear(off)
-	const piece = 1 << 16 // values
-	at := 0
-	for i, m := range docs {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if off != nil {
-			off[i+1] = off[i] + uint64(m.Rows)
-		}
-		step := max(piece/max(d.padded, 1), 1)
-		for r := 0; r < m.Rows; r += step {
-			n := min(step, m.Rows-r)
-			if err := d.copyRows(m, r, n, at); err != nil {
-				return fmt.Errorf("document %d: %w", i, err)
-			}
-			at += n
+	defer d.streams.release(s)
+	const piece = 4 << 20
+	l := loader{d: d, s: s, per: max(piece/max(d.padded*d.size(), 1), 1)}
+	var off []uint64
+	err = s.submit(ctx, func() {
+		off, l.buf = host[uint64](s, "off", d.n+1), host[byte](s, "rows", l.per*d.padded*d.size())
+		clear(off)
+	})
+	for i := 0; i < len(docs) && err == nil; i++ {
+		off[i+1] = off[i] + uint64(docs[i].Rows)
+		if err = l.add(ctx, docs[i]); err != nil {
+			err = fmt.Errorf("document %d: %w", i, err)
 		}
 	}
-	put(d.s, d.off, off)
-	return d.s.wait()
+	if err == nil {
+		err = l.flush(ctx)
+	}
+	if err == nil {
+		err = s.finish(ctx, func() { put(s, d.off, off) })
+	}
+	return err
 }
 
-func (d *Documents) copyRows(m maxsim.Matrix, from, n, at int) error {
-	size := d.padded * d.size()
-	to := d.rows.at(at*size, n*size)
-	if d.format == Float32 {
-		buf := host[float32](d.s, "rows", n*d.padded)
-		copy(buf, m.Data[from*m.Dim:(from+n)*m.Dim])
-		put(d.s, to, buf)
-	} else {
-		buf := host[uint16](d.s, "rows", n*d.padded)
-		for r := range n {
-			if buf == nil {
-				break
-			}
-			row := buf[r*d.padded : (r+1)*d.padded]
-			if err := narrow(row, m.Row(from+r), d.format); err != nil {
-				return fmt.Errorf("row %d: %w", from+r, err)
+// loader gathers rows and sends them when there are enough.
+type loader struct {
+	d   *Documents
+	s   *stream
+	buf []byte
+	per int // rows in buf
+	n   int // of them in use
+	at  int // row that the first one goes to
+}
+
+func (l *loader) add(ctx context.Context, m maxsim.Matrix) error {
+	row := l.d.padded * l.d.size()
+	for i := range m.Rows {
+		to := l.buf[l.n*row : (l.n+1)*row]
+		if l.d.format == Float32 {
+			clear(to[copy(to, bytesOf(m.Row(i))):])
+		} else if err := narrow(valuesOf[uint16](to), m.Row(i), l.d.format); err != nil {
+			return fmt.Errorf("row %d: %w", i, err)
+		}
+		if l.n++; l.n == l.per {
+			if err := l.flush(ctx); err != nil {
+				return err
 			}
 		}
-		put(d.s, to, buf)
 	}
-	return d.s.wait()
+	return nil
+}
+
+func (l *loader) flush(ctx context.Context) error {
+	row := l.d.padded * l.d.size()
+	err := l.s.finish(ctx, func() { put(l.s, l.d.rows.at(l.at*row, l.n*row), l.buf[:l.n*row]) })
+	l.at, l.n = l.at+l.n, 0
+	return err
 }
 
 // narrow converts to half precision, rounding to nearest even, and pads with zeros.
@@ -182,8 +201,9 @@ func narrow(dst []uint16, src []float32, f Format) error {
 // Len returns the number of documents.
 func (d *Documents) Len() int { return d.n }
 
-// Scores returns, for each query, MaxSim with every document in the order of LoadDocuments. Float32 scores equal the
-// CPU's up to the order in which maxima of more than 32 query rows are added. Errors: maxsim.ErrDim, maxsim.ErrNotFinite,
+// Scores returns, for each query, MaxSim with every document in the order of LoadDocuments. A batch reads
+// the documents once for many queries. Float32 scores equal the CPU's up to the order in which maxima of more than 32 query
+// rows are added. Errors: maxsim.ErrDim, maxsim.ErrNotFinite,
 // maxsim.ErrEmpty naming the query, ErrClosed, ErrLost, the context's.
 func (d *Documents) Scores(ctx context.Context, queries []maxsim.Matrix) ([][]float32, error) {
 	for i, q := range queries {
@@ -197,85 +217,126 @@ func (d *Documents) Scores(ctx context.Context, queries []maxsim.Matrix) ([][]fl
 			return nil, fmt.Errorf("query %d: dimension %d, the documents have %d: %w", i, q.Dim, d.dim, maxsim.ErrDim)
 		}
 	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
 	out := make([][]float32, len(queries))
+	var parts []part
+	most := max(min(scoreBytes/4/max(d.n, 1), maxParts), 1)
 	for i, q := range queries {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		out[i] = make([]float32, d.n)
-		if d.n == 0 {
-			continue
-		}
-		err := d.v.do(ctx, func() error {
-			if d.closed {
-				return ErrClosed
-			}
-			return d.score(out[i], q)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("query %d: %w", i, err)
+		for r := 0; r < q.Rows && d.n > 0; r += queryPart {
+			parts = append(parts, part{i, q.Slice(r, min(r+queryPart, q.Rows))})
 		}
 	}
-	return out, nil
+	s, err := d.streams.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer d.streams.release(s)
+	for at := 0; at < len(parts); at += most {
+		some := parts[at:min(at+most, len(parts))]
+		if err := d.score(ctx, s, out, some); err != nil {
+			return nil, fmt.Errorf("queries %d to %d: %w", some[0].query, some[len(some)-1].query, err)
+		}
+	}
+	return out, ctx.Err()
 }
 
-func (d *Documents) score(out []float32, q maxsim.Matrix) error {
-	s := d.s
-	parts := (q.Rows + queryPart - 1) / queryPart
-	var packed mem
-	if d.format == Float32 {
-		buf := host[float32](s, "query", len(q.Data))
-		copy(buf, q.Data)
-		packed = s.room("query", len(q.Data)*4)
-		put(s, packed, buf)
-	} else {
-		buf := host[uint16](s, "query", q.Rows*d.padded)
-		for r := 0; r < q.Rows && buf != nil; r++ {
-			if err := narrow(buf[r*d.padded:(r+1)*d.padded], q.Row(r), d.format); err != nil {
-				return err
-			}
-		}
-		packed = s.room("query", q.Rows*d.padded*2)
-		put(s, packed, buf)
-	}
-	scores := s.room("scores", d.n*parts*4)
-	if s.err != nil {
-		return s.wait()
-	}
-	for p := range parts {
-		rows := min(queryPart, q.Rows-p*queryPart)
-		part := packed.at(p*queryPart*d.padded*d.size(), rows*d.padded*d.size())
-		s.run(d.kernel(), min(d.n, 32*max(d.v.info.Multiprocessors, 1)), 1, maxsimThreads, d.shared(),
-			scores, part, rows, d.padded, d.rows, d.off, d.n, parts, p)
-	}
-	got := host[float32](s, "scores", d.n*parts)
-	get(s, got, scores)
-	if err := s.wait(); err != nil {
+// part is up to 32 rows of a query.
+type part struct {
+	query int
+	rows  maxsim.Matrix
+}
+
+// score adds the scores of some parts to those of their queries.
+func (d *Documents) score(ctx context.Context, s *stream, out [][]float32, parts []part) error {
+	size := queryPart * d.padded * d.size() // of a part
+	var packed []byte
+	var rows []int32
+	var got []float32
+	err := s.submit(ctx, func() {
+		packed, rows, got = host[byte](s, "query", len(parts)*size), host[int32](s, "query rows", len(parts)), host[float32](s, "scores", len(parts)*d.n)
+	})
+	if err != nil {
 		return err
 	}
-	for i := range out {
-		out[i] = 0
-		for _, v := range got[i*parts : (i+1)*parts] {
-			out[i] += v
+	for i, p := range parts {
+		rows[i] = int32(p.rows.Rows)
+		if err := d.pack(packed[i*size:(i+1)*size], p.rows); err != nil {
+			return fmt.Errorf("query %d: %w", p.query, err)
 		}
 	}
-	runtime.KeepAlive(q)
+	err = s.finish(ctx, func() {
+		query, counts, scores := s.room("query", len(packed)), s.room("query rows", 4*len(rows)), s.room("scores", 4*len(got))
+		put(s, query, packed)
+		put(s, counts, rows)
+		groups := min((d.n+blockDocs-1)/blockDocs, max(32*d.v.info.Multiprocessors/len(parts), d.v.info.Multiprocessors))
+		s.run(d.kernel(), len(parts), groups, maxsimThreads, d.shared(), scores, query, counts, d.padded, d.cached, d.rows, d.off, d.n)
+		get(s, got, scores)
+	})
+	if err != nil {
+		s.drain()
+		return err
+	}
+	for i, p := range parts {
+		to := out[p.query]
+		for doc := range to {
+			to[doc] += got[doc*len(parts)+i]
+		}
+	}
 	return nil
 }
 
-// Close frees the device memory.
+// pack lays out a part as the kernels want it (kernels/maxsim.cu); rows that are missing are zeros.
+func (d *Documents) pack(to []byte, q maxsim.Matrix) error {
+	clear(to)
+	if d.format == Float32 {
+		columns(valuesOf[float32](to), q)
+		return nil
+	}
+	v, row := valuesOf[uint16](to), make([]uint16, d.padded)
+	for r := range q.Rows {
+		if err := narrow(row, q.Row(r), d.format); err != nil {
+			return err
+		}
+		for c := 0; c < d.padded; c += 8 {
+			copy(v[fragment(r, c)*8:], row[c:c+8])
+		}
+	}
+	return nil
+}
+
+// columns writes up to 32 rows column by column.
+func columns(to []float32, q maxsim.Matrix) {
+	for r := range q.Rows {
+		for c, v := range q.Row(r) {
+			to[c*queryPart+r] = v
+		}
+	}
+}
+
+// fragment is where the kernels look for the 8 dimensions of a query row from c on, in eights: chunks of 32 dimensions, in
+// them groups of 8 rows, in them the lanes of a warp.
+func fragment(r, c int) int {
+	return (c/32*4+r/8)*32 + r%8*4 + c%32/8
+}
+
+// Close frees the device memory, when the calls in progress have ended.
 func (d *Documents) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.v.do(context.Background(), func() error {
 		if !d.closed {
 			d.closed = true
-			d.free()
+			d.v.free(d.rows)
+			d.v.free(d.off)
+			if d.streams != nil {
+				d.streams.close()
+			}
 		}
 		return nil
 	})
-}
-
-func (d *Documents) free() {
-	d.v.free(d.rows)
-	d.v.free(d.off)
-	d.s.close()
 }

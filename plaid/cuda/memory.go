@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"context"
 	"fmt"
 	"unsafe"
 )
@@ -13,11 +14,12 @@ type mem struct {
 	size int
 }
 
-// stream is a queue of work with memory of its own that later work reuses. All of its methods run on the device's
-// goroutine.
+// stream is a queue of work with memory of its own that later work reuses. All of its methods but submit and finish run on
+// the device's goroutine.
 type stream struct {
 	v      *Device
 	handle uintptr
+	event  uintptr // recorded behind what is to be waited for
 	device map[string]*mem
 	pinned map[string]*pinned
 	err    error // the first error; calls after it do nothing
@@ -35,7 +37,44 @@ func (v *Device) newStream() (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stream{v: v, handle: h, device: map[string]*mem{}, pinned: map[string]*pinned{}}, nil
+	const disableTiming = 2
+	e, err := out[uintptr](v.d, "cuEventCreate", disableTiming)
+	if err != nil {
+		_ = v.d.call("cuStreamDestroy_v2", h)
+		return nil, err
+	}
+	return &stream{v: v, handle: h, event: e, device: map[string]*mem{}, pinned: map[string]*pinned{}}, nil
+}
+
+// submit runs f on the device's goroutine. f may leave an error in the stream.
+func (s *stream) submit(ctx context.Context, f func()) error {
+	return s.v.do(ctx, func() error {
+		f()
+		return s.take()
+	})
+}
+
+// finish is submit, and waits for what f has queued: on the calling goroutine, so that others have their turn meanwhile.
+func (s *stream) finish(ctx context.Context, f func()) error {
+	return s.v.submit(ctx, func() error {
+		f()
+		return s.take()
+	}, s)
+}
+
+// drain waits for everything that is queued, whatever became of it, so that the memory may be used again.
+func (s *stream) drain() {
+	_ = s.v.do(context.Background(), func() error {
+		_ = s.wait()
+		return nil
+	})
+}
+
+// take returns the first error and forgets it.
+func (s *stream) take() error {
+	err := s.err
+	s.err = nil
+	return err
 }
 
 // close frees what the stream has.
@@ -47,7 +86,47 @@ func (s *stream) close() {
 	for _, p := range s.pinned {
 		_ = s.v.d.call("cuMemFreeHost", uintptr(p.ptr))
 	}
+	_ = s.v.d.call("cuEventDestroy_v2", s.event)
 	_ = s.v.d.call("cuStreamDestroy_v2", s.handle)
+}
+
+// streams are those of one owner that calls take in turn.
+type streams struct {
+	all  []*stream
+	free chan *stream
+}
+
+// newStreams makes n streams.
+func (v *Device) newStreams(n int) (*streams, error) {
+	ss := &streams{free: make(chan *stream, n)}
+	for range n {
+		s, err := v.newStream()
+		if err != nil {
+			ss.close()
+			return nil, err
+		}
+		ss.all = append(ss.all, s)
+		ss.free <- s
+	}
+	return ss, nil
+}
+
+func (ss *streams) acquire(ctx context.Context) (*stream, error) {
+	select {
+	case s := <-ss.free:
+		return s, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (ss *streams) release(s *stream) { ss.free <- s }
+
+// close frees all of them; nobody may have one.
+func (ss *streams) close() {
+	for _, s := range ss.all {
+		s.close()
+	}
 }
 
 func (v *Device) alloc(size int) (mem, error) {
@@ -163,9 +242,7 @@ func (s *stream) wait() error {
 	if s.err == nil {
 		s.err = err
 	}
-	err = s.err
-	s.err = nil
-	return err
+	return s.take()
 }
 
 func bytesOf[T any](v []T) []byte {
@@ -174,6 +251,12 @@ func bytesOf[T any](v []T) []byte {
 	}
 	var z T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(z)))
+}
+
+// valuesOf looks at bytes, which are aligned, as values.
+func valuesOf[T any](b []byte) []T {
+	var z T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(z)))
 }
 
 // at is memory from an offset on.

@@ -7,7 +7,11 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/index"
 	"github.com/golbert/golbert/internal/kernel"
 	"github.com/golbert/golbert/plaid"
@@ -29,44 +33,35 @@ const (
 	maxProbes = 1024
 )
 
-// Search runs the queries in sub-batches, two of them in flight. See plaid.DeviceIndex.
+// Search runs the queries in sub-batches of like lengths, which overlap with one another and with those of other searches.
+// See plaid.DeviceIndex.
 func (x *deviceIndex) Search(ctx context.Context, q *plaid.DeviceSearch) ([][]plaid.DeviceHit, error) {
 	if !q.Exhaustive && len(q.NDocs) != len(x.spaces) {
 		return nil, fmt.Errorf("%d shortlists for %d codebooks: %w", len(q.NDocs), len(x.spaces), ErrUnsupported)
 	}
 	out := make([][]plaid.DeviceHit, len(q.Queries))
-	lanes := 0
 	for i, m := range q.Queries {
 		if m.Rows > maxLanes {
 			return nil, fmt.Errorf("query %d has %d tokens, at most %d: %w", i, m.Rows, maxLanes, ErrUnsupported)
 		}
-		lanes = max(lanes, (m.Rows+31)/32*32)
 	}
 	if len(q.Queries) == 0 {
 		return out, ctx.Err()
 	}
-	err := x.v.do(ctx, func() error {
-		if x.closed {
-			return ErrClosed
-		}
-		err := index.Guard(func() error { return x.search(ctx, q, lanes, out) })
-		if err != nil {
-			// What is still in flight ends before its pinned memory is used again.
-			for _, s := range x.streams {
-				_ = s.wait()
-			}
-		}
-		return err
-	})
-	if err != nil {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.closed {
+		return nil, ErrClosed
+	}
+	if err := x.search(ctx, q, out); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (x *deviceIndex) search(ctx context.Context, q *plaid.DeviceSearch, lanes int, out [][]plaid.DeviceHit) error {
+func (x *deviceIndex) search(ctx context.Context, q *plaid.DeviceSearch, out [][]plaid.DeviceHit) error {
 	for i, sp := range x.spaces {
-		r := &round{x: x, sp: sp, q: q, lanes: lanes, nprobe: min(q.NProbe, sp.k)}
+		r := &round{x: x, sp: sp, q: q, nprobe: min(q.NProbe, sp.k)}
 		if r.nprobe > maxProbes {
 			r.nprobe = 0
 		}
@@ -106,7 +101,6 @@ type round struct {
 	x       *deviceIndex
 	sp      *space
 	q       *plaid.DeviceSearch
-	lanes   int
 	nprobe  int // 0: all allowed documents are candidates
 	allowed int
 	bits    []uint32 // documents that may be found
@@ -167,12 +161,15 @@ func (r *round) pieces() (pieces [][]uint32) {
 	return append(pieces, r.listed[from:])
 }
 
+// lanesOf is the length of a query on the device.
+func lanesOf(rows int) int { return (rows + queryPart - 1) / queryPart * queryPart }
+
 // perQuery is about the scratch of one query in bytes.
-func (r *round) perQuery() int {
+func (r *round) perQuery(lanes int) int {
 	sp := r.sp
-	n := r.lanes*(5*sp.dim+16) + r.keep*16
+	n := lanes*(9*sp.dim+16) + r.keep*16
 	if !r.q.Exhaustive {
-		n += sp.k*r.lanes*5 + sp.k/groupCentroids*r.lanes*4 + r.lanes*r.nprobe*4 + sp.docs*4 + sp.docs/8 + r.ndocs*16
+		n += sp.k*lanes*5 + sp.k/groupCentroids*lanes*4 + lanes*r.nprobe*4 + sp.docs*4 + sp.docs/8 + r.ndocs*16
 	}
 	if r.x.info.HostResiduals && !r.q.Exhaustive { // there they come once for all queries
 		n += r.ndocs * int(sp.tokens/uint64(max(sp.docs, 1))+1) * sp.rowBytes
@@ -180,35 +177,44 @@ func (r *round) perQuery() int {
 	return n
 }
 
+// flights cuts the numbered queries into sub-batches of the same number of lanes.
+func (r *round) flights(queries []int) (fs []*flight) {
+	byLanes := map[int]*flight{}
+	for _, i := range queries {
+		lanes := lanesOf(r.q.Queries[i].Rows)
+		f := byLanes[lanes]
+		if f == nil {
+			f = &flight{round: r, lanes: lanes}
+			byLanes[lanes] = f
+			fs = append(fs, f)
+		}
+		f.queries = append(f.queries, i)
+		most := min(max(r.x.scratch/r.perQuery(lanes), 1), subBatch)
+		if r.x.batch > 0 {
+			most = min(most, r.x.batch)
+		}
+		if len(f.queries) == most {
+			delete(byLanes, lanes)
+		}
+	}
+	return fs
+}
+
 // run searches for the numbered queries and returns those that found too few documents.
 func (r *round) run(ctx context.Context, queries []int, out [][]plaid.DeviceHit) (short []int, err error) {
-	size := min(max(r.x.scratch/2/r.perQuery(), 1), subBatch)
-	if r.x.batch > 0 {
-		size = min(size, r.x.batch)
+	fs := r.flights(queries)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(searchStreams)
+	for _, f := range fs {
+		g.Go(func() error { return f.run(ctx, out) })
 	}
-	var before *flight
-	for at, n := 0, 0; at < len(queries) || before != nil; n++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		var next *flight
-		if at < len(queries) {
-			to := min(at+size, len(queries))
-			next = &flight{round: r, s: r.x.streams[n%2], queries: queries[at:to]}
-			if err := next.start(); err != nil {
-				return nil, err
-			}
-			at = to
-		}
-		if before != nil {
-			s, err := before.finish(out)
-			if err != nil {
-				return nil, err
-			}
-			short = append(short, s...)
-		}
-		before = next
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
+	for _, f := range fs {
+		short = append(short, f.short...)
+	}
+	slices.Sort(short)
 	return short, nil
 }
 
@@ -216,72 +222,173 @@ func (r *round) run(ctx context.Context, queries []int, out [][]plaid.DeviceHit)
 type flight struct {
 	*round
 	s       *stream
+	lanes   int
 	queries []int
-	docs    []uint32 // pinned: keep per query
+	short   []int // those of them that found too few documents
+
+	// Pinned: lengths of the queries, their vectors row by row and column by column, in int8 as fragments with their scales,
+	// the largest scores that they can have, documents that may be found or are to be scored.
+	rows             []int32
+	vectors, columns []float32
+	ints             []int8
+	scales, tops     []float32
+	may              []uint32
+	// And the results, keep per query.
+	docs    []uint32
 	results []float32
 
-	rows, scale, query, ints, tops mem // of the queries: their lengths, int8 scales, vectors twice, largest scores
-	scores, table                  mem // of the centroids, for every query
+	scores, table mem // of the centroids, for every query
 }
 
-// start queues everything of a sub-batch up to the copy of the results.
-func (f *flight) start() error {
-	f.upload()
+// run does a sub-batch on a stream of its own. An error from a mapped file's fault is an error of the search.
+func (f *flight) run(ctx context.Context, out [][]plaid.DeviceHit) (err error) {
+	if f.s, err = f.x.streams.acquire(ctx); err != nil {
+		return err
+	}
+	defer f.x.streams.release(f.s)
+	if err := f.s.submit(ctx, f.reserve); err != nil {
+		return err
+	}
+	f.pack()
+	if err = index.Guard(func() error { return f.fly(ctx) }); err != nil {
+		f.s.drain() // what is still in flight ends before its memory is used again
+		return err
+	}
+	return f.collect(out)
+}
+
+// fly runs the stages. When residuals come from the host it lands in between to see which.
+func (f *flight) fly(ctx context.Context) error {
+	n := len(f.queries)
+	kept := func() mem { return f.s.room("kept", 4*n*f.keep) }
 	if f.q.Exhaustive {
-		f.listAll()
-	} else {
+		return f.land(ctx, f.keep, func() mem {
+			f.upload()
+			put(f.s, kept(), f.docs)
+			return kept()
+		}, func(residuals, slots mem) { f.decode(kept(), residuals, slots) })
+	}
+	twoPasses := f.keep < f.ndocs
+	decode := func(residuals, slots mem) { f.decode(kept(), residuals, slots) }
+	list := func() mem {
+		f.upload()
 		f.scoreCentroids()
 		f.findCandidates()
-		if err := f.shortlist(); err != nil {
-			return err
+		docs := f.s.room("shortlist", 4*n*f.ndocs)
+		f.s.run("select_best", n, 1, selectThreads, 0, docs, f.s.room("approx", 4*n*f.sp.docs), f.sp.docs, f.ndocs)
+		if !twoPasses {
+			f.s.run("copy_words", (n*f.keep+127)/128, 1, 128, 0, kept(), docs, n*f.keep)
 		}
+		return docs
 	}
-	n := len(f.queries)
-	f.docs, f.results = host[uint32](f.s, "docs", n*f.keep), host[float32](f.s, "results", n*f.keep)
-	get(f.s, f.docs, f.s.room("kept", 4*n*f.keep))
-	get(f.s, f.results, f.s.room("results", 4*n*f.keep))
-	return f.s.err
+	if !twoPasses {
+		return f.land(ctx, f.ndocs, list, decode)
+	}
+	if !f.x.info.HostResiduals {
+		return f.s.finish(ctx, func() {
+			f.compress(list(), f.sp.residuals, mem{})
+			decode(f.sp.residuals, mem{})
+			f.download()
+		})
+	}
+	if err := f.move(ctx, f.ndocs, list); err != nil {
+		return err
+	}
+	return f.land(ctx, f.keep, func() mem {
+		f.compress(f.s.room("shortlist", 4*n*f.ndocs), f.moved(), f.slots())
+		return kept()
+	}, decode)
 }
 
-// upload rotates the queries, rounds them to int8 and copies both.
-func (f *flight) upload() {
-	s, sp, n, l := f.s, f.sp, len(f.queries), f.lanes
-	vectors, ints := host[float32](s, "queries", n*l*sp.dim), host[int8](s, "queries8", n*l*sp.dim)
-	tops, scales, rows := host[float32](s, "tops", n*l), host[float32](s, "scales", n*l), host[int32](s, "rows", n)
-	if s.err != nil {
-		return
+// land runs the last stages: first lists the documents to score, per of a query, last scores them.
+func (f *flight) land(ctx context.Context, per int, first func() mem, last func(residuals, slots mem)) error {
+	if !f.x.info.HostResiduals {
+		return f.s.finish(ctx, func() {
+			first()
+			last(f.sp.residuals, mem{})
+			f.download()
+		})
 	}
-	clear(vectors)
-	clear(ints)
-	clear(tops)
-	clear(scales)
-	longest := float32(0)
+	if err := f.move(ctx, per, first); err != nil {
+		return err
+	}
+	return f.s.finish(ctx, func() {
+		last(f.moved(), f.slots())
+		f.download()
+	})
+}
+
+// reserve gets the pinned memory.
+func (f *flight) reserve() {
+	s, n, l, dim := f.s, len(f.queries), f.lanes, f.sp.dim
+	f.rows = host[int32](s, "rows", n)
+	f.vectors, f.columns = host[float32](s, "queries", n*l*dim), host[float32](s, "columns", n*l*dim)
+	f.ints = host[int8](s, "queries8", n*l*f.intDim())
+	f.tops, f.scales = host[float32](s, "tops", n*l), host[float32](s, "scales", n*l)
 	if !f.q.Exhaustive {
-		for i := range min(sp.k, scaleSample) {
-			c := int(int64(i) * int64(sp.k) / int64(min(sp.k, scaleSample)))
-			longest = max(longest, norm(sp.cb.Centroids()[c*sp.dim:(c+1)*sp.dim]))
-		}
+		f.may = host[uint32](s, "allowed", len(f.bits))
 	}
+	f.docs, f.results = host[uint32](s, "docs", n*f.keep), host[float32](s, "results", n*f.keep)
+}
+
+// intDim is the dimension as the int8 kernel has it: chunks of 32.
+func (f *flight) intDim() int { return (f.sp.dim + 31) &^ 31 }
+
+// pack rotates the queries and lays them out.
+func (f *flight) pack() {
+	sp, l, dim, wide := f.sp, f.lanes, f.sp.dim, f.intDim()
+	clear(f.vectors)
+	clear(f.columns)
+	clear(f.ints)
+	clear(f.tops)
+	clear(f.scales)
+	copy(f.may, f.bits)
+	ints := make([]int8, wide)
 	for i, number := range f.queries {
 		m := f.q.Queries[number]
-		rows[i] = int32(m.Rows)
-		at := i * l * sp.dim
-		sp.cb.Rotate(vectors[at:at+m.Rows*sp.dim], m.Data, m.Rows)
+		f.rows[i] = int32(m.Rows)
+		at := i * l
+		rotated := f.vectors[at*dim : (at+m.Rows)*dim]
+		sp.cb.Rotate(rotated, m.Data, m.Rows)
+		for r := 0; r < m.Rows; r += queryPart {
+			to := min(r+queryPart, m.Rows)
+			columns(f.columns[(at+r)*dim:], maxsim.Matrix{Data: rotated[r*dim : to*dim], Rows: to - r, Dim: dim})
+		}
 		for r := range m.Rows {
-			row := vectors[at+r*sp.dim : at+(r+1)*sp.dim]
-			tops[i*l+r] = norm(row) * longest
-			if sp.levels != nil {
-				scales[i*l+r] = kernel.Int8Row(ints[at+r*sp.dim:], row) * sp.levels.Scale()
+			row := rotated[r*dim : (r+1)*dim]
+			f.tops[at+r] = norm(row) * sp.longest
+			if sp.levels != nil && !f.q.Exhaustive {
+				f.scales[at+r] = kernel.Int8Row(ints, row) * sp.levels.Scale()
+				part := f.ints[(at+r/queryPart*queryPart)*wide:]
+				for c := 0; c < dim; c += 8 {
+					copy(part[fragment(r%queryPart, c)*8:], ints[c:c+8])
+				}
 			}
 		}
+		if f.q.Exhaustive {
+			copy(f.docs[i*f.keep:(i+1)*f.keep], f.listed)
+		}
 	}
-	f.query, f.ints = s.room("queries", 4*len(vectors)), s.room("queries8", len(ints))
-	f.tops, f.scale, f.rows = s.room("tops", 4*n*l), s.room("scales", 4*n*l), s.room("rows", 4*n)
-	put(s, f.query, vectors)
-	put(s, f.ints, ints)
-	put(s, f.tops, tops)
-	put(s, f.scale, scales)
-	put(s, f.rows, rows)
+}
+
+// upload queues the copies of what pack has made.
+func (f *flight) upload() {
+	s := f.s
+	put(s, s.room("rows", 4*len(f.rows)), f.rows)
+	put(s, s.room("columns", 4*len(f.columns)), f.columns)
+	if !f.q.Exhaustive {
+		put(s, s.room("queries", 4*len(f.vectors)), f.vectors)
+		put(s, s.room("queries8", len(f.ints)), f.ints)
+		put(s, s.room("tops", 4*len(f.tops)), f.tops)
+		put(s, s.room("scales", 4*len(f.scales)), f.scales)
+		put(s, s.room("allowed", 4*len(f.may)), f.may)
+	}
+}
+
+// download queues the copies of the results.
+func (f *flight) download() {
+	get(f.s, f.docs, f.s.room("kept", 4*len(f.docs)))
+	get(f.s, f.results, f.s.room("results", 4*len(f.results)))
 }
 
 func norm(x []float32) float32 { return float32(math.Sqrt(float64(kernel.Dot(x, x)))) }
@@ -289,13 +396,14 @@ func norm(x []float32) float32 { return float32(math.Sqrt(float64(kernel.Dot(x, 
 // scoreCentroids is stage 1: float32 scores and the table of bytes.
 func (f *flight) scoreCentroids() {
 	s, sp, n, l := f.s, f.sp, len(f.queries), f.lanes
-	f.scores = s.room("scores", 4*n*sp.k*l)
-	s.run("centroid_scores", (sp.k+63)/64, (n*l+63)/64, 256, 0, f.scores, sp.cents, sp.k, f.query, n*l, l, sp.dim)
+	rows, tops := s.room("rows", 4*n), s.room("tops", 4*n*l)
+	f.scores = s.room("centroid scores", 4*n*sp.k*l)
+	s.run("centroid_scores", (sp.k+63)/64, (n*l+63)/64, 256, 0, f.scores, sp.cents, sp.k, s.room("queries", 4*n*l*sp.dim), n*l, l, sp.dim)
 	floors, inv := s.room("floors", 4*n*l), s.room("inv", 4*n)
-	s.run("byte_scale", n, 1, l, 0, floors, inv, f.scores, f.tops, f.rows, sp.k, l, min(sp.k, scaleSample))
+	s.run("byte_scale", n, 1, l, 0, floors, inv, f.scores, tops, rows, sp.k, l, min(sp.k, scaleSample))
 	groups := s.room("groups", 4*n*l*f.groups())
 	f.table = s.room("table", n*sp.k*l)
-	s.run("centroid_bytes", f.groups(), n, l, 0, f.table, groups, f.scores, floors, inv, f.rows, sp.k, l, f.groups())
+	s.run("centroid_bytes", f.groups(), n, l, 0, f.table, groups, f.scores, floors, inv, rows, sp.k, l, f.groups())
 }
 
 func (f *flight) groups() int { return (f.sp.k + groupCentroids - 1) / groupCentroids }
@@ -303,14 +411,11 @@ func (f *flight) groups() int { return (f.sp.k + groupCentroids - 1) / groupCent
 // findCandidates is stages 2 and 3: approximate scores of all documents, 0 for those that are no candidates.
 func (f *flight) findCandidates() {
 	s, sp, n, l := f.s, f.sp, len(f.queries), f.lanes
-	allowed := host[uint32](s, "allowed", len(f.bits))
-	copy(allowed, f.bits)
 	may := s.room("allowed", 4*len(f.bits))
-	put(s, may, allowed)
 	var marked mem
 	if f.nprobe > 0 {
 		probes := s.room("probes", 4*n*l*f.nprobe)
-		s.run("probe_select", l, n, 256, 12*f.nprobe, probes, f.scores, s.room("groups", 4*n*l*f.groups()), f.rows, sp.k, l, f.groups(), f.nprobe)
+		s.run("probe_select", l, n, 256, 12*f.nprobe, probes, f.scores, s.room("groups", 4*n*l*f.groups()), s.room("rows", 4*n), sp.k, l, f.groups(), f.nprobe)
 		marked = s.room("marked", 4*n*len(f.bits))
 		s.fill(marked, 0)
 		s.run("mark_postings", l*f.nprobe, n, 128, 0, marked, probes, sp.posts, sp.lists, l*f.nprobe, len(f.bits))
@@ -319,114 +424,82 @@ func (f *flight) findCandidates() {
 	s.run("interact", min((sp.docs+3)/4, 1<<16), n, 128, 0, approx, marked, may, sp.distinctOff, sp.distinct, f.table, sp.k, l, sp.docs)
 }
 
-// shortlist is stage 4: compressed-domain scores of the best candidates, exact ones of the best of those.
-func (f *flight) shortlist() error {
+const selectThreads = 512
+
+// compress is stage 4: compressed-domain scores of the listed candidates, of which the best are kept.
+func (f *flight) compress(docs, residuals, slots mem) {
 	s, sp, n, l := f.s, f.sp, len(f.queries), f.lanes
-	docs, kept, results := s.room("shortlist", 4*n*f.ndocs), s.room("kept", 4*n*f.keep), s.room("results", 4*n*f.keep)
-	s.run("select_best", n, 1, selectThreads, 0, docs, s.room("approx", 4*n*sp.docs), sp.docs, f.ndocs)
-	residuals, slots, err := f.residualsOf(docs, f.ndocs)
+	keys, picked, kept := s.room("keys", 4*n*f.ndocs), s.room("picked", 4*n*f.keep), s.room("kept", 4*n*f.keep)
+	s.run("score_compressed", (f.ndocs+blockDocs-1)/blockDocs, n, 128, sp.compressedShared(), keys, docs, f.ndocs, sp.off, sp.codes, residuals, slots,
+		sp.inv, sp.scales, f.scores, sp.bytes, s.room("queries8", n*l*f.intDim()), s.room("scales", 4*n*l), s.room("rows", 4*n), sp.k, l, sp.dim,
+		sp.cachedInts, sp.nbits, sp.rowBytes)
+	s.run("select_best", n, 1, selectThreads, 0, picked, keys, f.ndocs, f.keep)
+	s.run("gather_docs", n, 1, 128, 0, kept, picked, docs, f.keep, f.ndocs)
+}
+
+// decode is the last pass: exact scores.
+func (f *flight) decode(docs, residuals, slots mem) {
+	s, sp, n, l := f.s, f.sp, len(f.queries), f.lanes
+	s.run("score_decoded", (f.keep+blockDocs-1)/blockDocs, n, 128, sp.decodedShared(), s.room("results", 4*n*f.keep), docs, f.keep, sp.off, sp.codes,
+		residuals, slots, sp.inv, sp.scales, sp.cents, sp.fields, s.room("columns", 4*n*l*sp.dim), s.room("rows", 4*n), l, sp.dim, sp.cachedFloats,
+		sp.nbits, sp.rowBytes)
+}
+
+// moved and slots are the residual rows that came from the host, and where each place of the list has them.
+func (f *flight) moved() mem { return *f.s.device["moved"] }
+func (f *flight) slots() mem { return *f.s.device["slots"] }
+
+// move runs what lists documents, per of a query, waits for the list and copies the residual rows of its documents to the
+// device, each document once.
+func (f *flight) move(ctx context.Context, per int, first func() mem) error {
+	s, sp := f.s, f.sp
+	var list []uint32
+	err := s.finish(ctx, func() {
+		list = host[uint32](s, "list", len(f.queries)*per)
+		get(s, list, first())
+	})
 	if err != nil {
 		return err
 	}
-	if f.keep == f.ndocs {
-		s.run("copy_words", (n*f.keep+127)/128, 1, 128, 0, kept, docs, n*f.keep)
-	} else {
-		keys, picked := s.room("keys", 4*n*f.ndocs), s.room("picked", 4*n*f.keep)
-		s.run("score_compressed", f.ndocs, n, 128, sp.compressedShared(), keys, docs, f.ndocs, sp.off, sp.codes, residuals, slots, sp.inv,
-			sp.scales, f.scores, sp.bytes, f.ints, f.scale, f.rows, sp.k, l, sp.dim, sp.nbits, sp.rowBytes)
-		s.run("select_best", n, 1, selectThreads, 0, picked, keys, f.ndocs, f.keep)
-		s.run("gather_docs", n, 1, 128, 0, kept, picked, docs, f.keep, f.ndocs)
-		if residuals, slots, err = f.residualsOf(kept, f.keep); err != nil {
-			return err
-		}
-	}
-	f.decode(kept, results, residuals, slots)
-	return s.err
-}
-
-// residualsOf gives the residual rows of listed documents, and where each has them when they are moved from the host.
-func (f *flight) residualsOf(docs mem, per int) (residuals, slots mem, err error) {
-	if !f.x.info.HostResiduals {
-		return f.sp.residuals, mem{}, nil
-	}
-	list := host[uint32](f.s, "shortlist", len(f.queries)*per)
-	get(f.s, list, docs)
-	if err := f.s.wait(); err != nil {
-		return mem{}, mem{}, err
-	}
-	return f.moveResiduals(list)
-}
-
-const selectThreads = 512
-
-// decode is the last pass.
-func (f *flight) decode(docs, results, residuals, slots mem) {
-	sp := f.sp
-	f.s.run("score_decoded", f.keep, len(f.queries), 128, sp.decodedShared(), results, docs, f.keep, sp.off, sp.codes, residuals, slots, sp.inv,
-		sp.scales, sp.cents, sp.fields, f.query, f.rows, f.lanes, sp.dim, sp.nbits, sp.rowBytes)
-}
-
-// listAll scores every allowed document exactly.
-func (f *flight) listAll() {
-	s, n := f.s, len(f.queries)
-	list := host[uint32](s, "all", n*f.keep)
-	if s.err != nil {
-		return
-	}
-	for i := range n {
-		copy(list[i*f.keep:], f.listed)
-	}
-	docs, results := s.room("kept", 4*n*f.keep), s.room("results", 4*n*f.keep)
-	put(s, docs, list)
-	residuals, slots := f.sp.residuals, mem{}
-	if f.x.info.HostResiduals {
-		var err error
-		if residuals, slots, err = f.moveResiduals(list); err != nil {
-			s.err = err
-			return
-		}
-	}
-	f.decode(docs, results, residuals, slots)
-}
-
-// moveResiduals copies the residual rows of the listed documents, each document once, and tells at which row each
-// place of the list has them.
-func (f *flight) moveResiduals(list []uint32) (residuals, slots mem, err error) {
-	s, sp := f.s, f.sp
 	at := map[uint32]uint64{}
 	rows := uint64(0)
-	places := host[uint64](s, "slots", len(list))
-	if s.err != nil {
-		return mem{}, mem{}, s.err
-	}
 	var order []uint32
-	for i, doc := range list {
-		if places[i] = 0; doc == none {
+	for _, doc := range list {
+		if doc == none {
 			continue
+		}
+		if int64(doc) >= int64(sp.docs) {
+			return fmt.Errorf("cuda: document %d of %d in a shortlist: %w", doc, sp.docs, ErrLost)
 		}
 		if _, ok := at[doc]; !ok {
 			at[doc] = rows
 			order = append(order, doc)
 			rows += sp.starts[doc+1] - sp.starts[doc]
 		}
-		places[i] = at[doc]
 	}
-	buf := host[byte](s, "moved", int(rows)*sp.rowBytes)
-	residuals, slots = s.room("moved", len(buf)), s.room("slots", 8*len(places))
-	if s.err != nil {
-		return mem{}, mem{}, s.err
+	var buf []byte
+	var places []uint64
+	err = s.submit(ctx, func() {
+		buf, places = host[byte](s, "moved", int(rows)*sp.rowBytes), host[uint64](s, "slots", len(list))
+	})
+	if err != nil {
+		return err
+	}
+	for i, doc := range list {
+		places[i] = at[doc]
 	}
 	for _, doc := range order {
 		seg, ord := sp.locate(int(doc))
 		r, err := sp.segs[seg].Residuals(ord)
 		if err != nil {
-			return mem{}, mem{}, err
+			return err
 		}
 		copy(buf[int(at[doc])*sp.rowBytes:], r)
 	}
-	put(s, residuals, buf)
-	put(s, slots, places)
-	return residuals, slots, s.err
+	return s.submit(ctx, func() {
+		put(s, s.room("moved", len(buf)), buf)
+		put(s, s.room("slots", 8*len(places)), places)
+	})
 }
 
 // locate finds a document of the space in its segment.
@@ -443,11 +516,8 @@ func (sp *space) locate(doc int) (seg int, ord uint32) {
 	return lo, uint32(doc - sp.first[lo])
 }
 
-// finish waits for the results and returns the queries that found too few.
-func (f *flight) finish(out [][]plaid.DeviceHit) (short []int, err error) {
-	if err := f.s.wait(); err != nil {
-		return nil, err
-	}
+// collect turns the results into hits.
+func (f *flight) collect(out [][]plaid.DeviceHit) error {
 	want := min(f.q.K, f.allowed)
 	for i, number := range f.queries {
 		found := out[number]
@@ -458,7 +528,7 @@ func (f *flight) finish(out [][]plaid.DeviceHit) (short []int, err error) {
 				continue
 			}
 			if int(doc) >= f.sp.docs {
-				return nil, fmt.Errorf("cuda: document %d of %d in the results: %w", doc, f.sp.docs, ErrLost)
+				return fmt.Errorf("cuda: document %d of %d in the results: %w", doc, f.sp.docs, ErrLost)
 			}
 			n++
 			seg, ord := f.sp.locate(int(doc))
@@ -468,10 +538,10 @@ func (f *flight) finish(out [][]plaid.DeviceHit) (short []int, err error) {
 			found = append(found, plaid.DeviceHit{Segment: f.sp.numbers[seg], Ord: ord, Score: f.results[i*f.keep+j]})
 		}
 		if n < want && f.nprobe > 0 {
-			short = append(short, number)
+			f.short = append(f.short, number)
 			continue // it is searched again
 		}
 		out[number] = found
 	}
-	return short, nil
+	return nil
 }

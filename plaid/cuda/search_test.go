@@ -323,3 +323,76 @@ func TestTune(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
+
+// TestSearchWide: the same of a search.
+func TestSearchWide(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 1280, 80, 10)
+	dev := openDevice(t)
+	require.Less(t, dev.cached(1280, 4*queryPart), 1280)
+	dsr, err := plaid.NewSearcherOn(bg, c.snap, dev, nil)
+	require.NoError(t, err)
+	defer dsr.Close()
+	want, err := plaid.NewSearcher(c.snap).Search(bg, c.queries[1], 5, nil)
+	require.NoError(t, err)
+	got, err := dsr.Search(bg, c.queries[1], 5, nil)
+	require.NoError(t, err)
+	sameHits(t, want, got, c.queries[1].Rows)
+}
+
+// TestSearchOverlaps: while one search waits for the device, another one queues its work and both end with it; neither holds
+// the device's goroutine. The emulation holds all events back until both are there.
+func TestSearchOverlaps(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dev := openDevice(t)
+	loaded, err := dev.Load(bg, c.snap, nil)
+	require.NoError(t, err)
+	x := loaded.(*deviceIndex)
+	defer x.Close()
+	q := &plaid.DeviceSearch{Queries: c.queries[:1], K: 5, Keep: 8, NProbe: 4, NDocs: []int{40}, Allowed: make([][]uint64, len(c.snap.Segments()))}
+	want, err := x.Search(bg, q)
+	require.NoError(t, err)
+	shimHold(true)
+	var wg sync.WaitGroup
+	for range searchStreams {
+		wg.Go(func() {
+			hits, err := x.Search(bg, q)
+			if err != nil || !slices.Equal(hits[0], want[0]) {
+				t.Errorf("%v, error %v", hits, err)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return len(x.streams.free) == 0 }, 10*time.Second, time.Millisecond, "they wait for one another")
+	require.NoError(t, dev.do(bg, func() error { return nil }), "the device's goroutine takes jobs meanwhile")
+	shimHold(false)
+	wg.Wait()
+}
+
+// TestSearchLengths: queries of a batch are worked on with others of about their length; hits are those of each alone.
+func TestSearchLengths(t *testing.T) {
+	useShim(t, 1<<30)
+	c := newCollection(t, 4, 16, 100, 70)
+	dsr, err := plaid.NewSearcherOn(bg, c.snap, openDevice(t), &plaid.DeviceOptions{MaxBatch: 3})
+	require.NoError(t, err)
+	defer dsr.Close()
+	r := rand.New(rand.NewPCG(3, 9))
+	var queries []maxsim.Matrix
+	for _, n := range []int{70, 1, 32, 33, 5, 2, 64, 9} {
+		queries = append(queries, random(r, n, 16))
+	}
+	round := &round{x: &deviceIndex{scratch: 1 << 30, batch: 3}, sp: &space{dim: 16}, q: &plaid.DeviceSearch{Queries: queries, Exhaustive: true}}
+	var lanes, sizes []int
+	for _, f := range round.flights([]int{0, 1, 2, 3, 4, 5, 6, 7}) {
+		lanes, sizes = append(lanes, f.lanes), append(sizes, len(f.queries))
+	}
+	require.Equal(t, []int{96, 32, 64, 32}, lanes)
+	require.Equal(t, []int{1, 3, 2, 2}, sizes)
+	all, err := dsr.SearchBatch(bg, queries, 5, nil)
+	require.NoError(t, err)
+	for i, q := range queries {
+		one, err := dsr.Search(bg, q, 5, nil)
+		require.NoError(t, err)
+		require.Equal(t, one, all[i].Hits, "query %d", i)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -58,23 +59,36 @@ func buildShim(dir string) (compiler string) {
 	if compiler == "" {
 		compiler = "g++"
 	}
-	path := filepath.Join(dir, "libcuda_shim.so")
-	args := []string{"-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas", "-I", "shim", "-o", path, "shim/driver.cpp"}
 	if _, err := exec.LookPath(compiler); err != nil {
 		shimWhy = "no C++ compiler: " + err.Error()
 		return compiler
 	}
-	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
-		shimWhy = fmt.Sprintf("%s: %v: %s", compiler, err, out)
-		return compiler
+	var err error
+	if shimPath, shimLib, err = compileShim(compiler, dir, "shim", nil); err != nil {
+		shimPath, shimWhy = "", err.Error()
 	}
-	lib, err := openLibrary(path)
-	if err != nil {
-		shimWhy = err.Error()
-		return compiler
-	}
-	shimPath, shimLib = path, lib
 	return compiler
+}
+
+// compileShim makes the emulation's library, its kernels with some flags more.
+func compileShim(compiler, dir, name string, flags []string) (path string, lib uintptr, err error) {
+	common := []string{"-std=c++17", "-ffp-contract=off", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-I", "shim"}
+	run := func(args ...string) error {
+		if out, err := exec.Command(compiler, append(args, common...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", compiler, err, out)
+		}
+		return nil
+	}
+	kernels := filepath.Join(dir, name+".o")
+	if err := run(append([]string{"-O2", "-c", "-o", kernels, "shim/kernels.cpp"}, flags...)...); err != nil {
+		return "", 0, err
+	}
+	path = filepath.Join(dir, "libcuda_"+name+".so")
+	if err := run("-O2", "-shared", "-o", path, "shim/driver.cpp", kernels); err != nil {
+		return "", 0, err
+	}
+	lib, err = openLibrary(path)
+	return path, lib, err
 }
 
 // useShim makes the emulation the driver of a test, with so much device memory; at the end nothing may be left in it.
@@ -88,23 +102,32 @@ func useShim(t *testing.T, memory int) {
 	t.Cleanup(func() { require.Zero(t, shimReset(memory), "allocations left behind") })
 }
 
-func shimReset(memory int) int {
-	f, err := librarySymbol(shimLib, "shim_reset")
+// shimCall calls a function of the emulation.
+func shimCall(name string, args ...uintptr) uintptr {
+	f, err := librarySymbol(shimLib, name)
 	if err != nil {
 		panic(err)
 	}
-	r, _, _ := purego.SyscallN(f, uintptr(memory))
-	return int(int32(r))
+	r, _, _ := purego.SyscallN(f, args...)
+	return r
 }
+
+func shimReset(memory int) int { return int(int32(shimCall("shim_reset", uintptr(memory)))) }
 
 // shimFail makes the nth call of a function from now on fail, and all after it.
 func shimFail(name string, nth, code int) {
-	f, err := librarySymbol(shimLib, "shim_fail")
-	if err != nil {
-		panic(err)
-	}
 	c := append([]byte(name), 0)
-	purego.SyscallN(f, address(&c[0]), uintptr(nth), uintptr(code))
+	shimCall("shim_fail", address(&c[0]), uintptr(nth), uintptr(code))
+	runtime.KeepAlive(c)
+}
+
+// shimHold makes all work look unfinished, or no longer.
+func shimHold(on bool) {
+	n := uintptr(0)
+	if on {
+		n = 1
+	}
+	shimCall("shim_hold", n)
 }
 
 // eachDevice runs a test on the emulation and on a device.

@@ -19,6 +19,7 @@ typedef int int32_t;
 #define DEVICE __device__ __forceinline__
 #define SHARED __shared__
 #define SYNC() __syncthreads()
+#define WARP_SYNC() __syncwarp()
 #define DYNAMIC_SHARED(name) extern __shared__ uint32_t name[]
 
 DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
@@ -36,6 +37,7 @@ DEVICE float half_float(uint16_t h) {
 	return f;
 }
 
+// float_half rounds to nearest even.
 DEVICE uint16_t float_half(float f) {
 	uint16_t h;
 	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
@@ -49,10 +51,16 @@ DEVICE uint32_t sum_u8x4(uint32_t a, uint32_t c) { return __dp4a(a, 0x01010101u,
 
 #define ATOMIC_OR(p, v) atomicOr(p, v)
 #define ATOMIC_ADD(p, v) atomicAdd(p, v)
-DEVICE uint32_t ballot(int flag) { return __ballot_sync(0xffffffffu, flag); }
+DEVICE uint32_t warp_ballot(int flag) { return __ballot_sync(0xffffffffu, flag); }
 DEVICE int popcount(uint32_t v) { return __popc(v); }
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 DEVICE uint32_t shuffle_xor(uint32_t v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+DEVICE float shuffle_from(float v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+DEVICE uint32_t shuffle_from(uint32_t v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+DEVICE uint32_t reverse_bits(uint32_t v) { return __brev(v); }
+DEVICE double sqrt_double(double a) { return __dsqrt_rn(a); }
+DEVICE double div_double(double a, double b) { return __ddiv_rn(a, b); }
+DEVICE float round_double(double a) { return __double2float_rn(a); }
 
 // The products of a warp: D (16 x 8) += A (16 x k) * B (k x 8), in the layouts of the PTX ISA, "mma.m16n8k16" and
 // "mma.m16n8k32".
@@ -75,6 +83,7 @@ DEVICE void mma_s8(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) {
 }
 #endif
 
+#define NONE 0xffffffffu
 #define MINUS_INF bits_float(0xff800000u)
 
 // order maps a float to an unsigned number of the same order; NaN, which never wins, to 0.
@@ -107,4 +116,41 @@ DEVICE float warp_max(float v[32], int lane) {
 	warp_max_step<2>(v, lane);
 	warp_max_step<1>(v, lane);
 	return v[0];
+}
+
+// sum_lanes adds the first of 32 values, value j in lane j, to a sum in ascending order of j; every lane gets it.
+DEVICE float sum_lanes(float sum, float v, int rows) {
+	for (int j = 0; j < 32; j++) {
+		float x = shuffle_from(v, j);
+		if (j < rows) sum = add_rn(sum, x);
+	}
+	return sum;
+}
+
+// sum_fragments does the same with the maxima of columns of tensor-core results: top[n][i] of the lanes with the same
+// lane % 4 are maxima over some rows of column n * 8 + lane % 4 * 2 + i.
+DEVICE float sum_fragments(float sum, float top[4][2], int rows) {
+#pragma unroll
+	for (int n = 0; n < 4; n++)
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			for (int m = 4; m < 32; m <<= 1) top[n][i] = max_num(top[n][i], shuffle_xor(top[n][i], m));
+#pragma unroll
+	for (int j = 0; j < 32; j++) {
+		float x = shuffle_from(top[j / 8][j % 2], j % 8 / 2);
+		if (j < rows) sum = add_rn(sum, x);
+	}
+	return sum;
+}
+
+// add_columns adds x times 32 values to 32 sums, fused.
+DEVICE void add_columns(float dot[32], const float4* col, float x) {
+#pragma unroll
+	for (int j = 0; j < 8; j++) {
+		float4 c = col[j];
+		dot[4 * j] = fma_rn(x, c.x, dot[4 * j]);
+		dot[4 * j + 1] = fma_rn(x, c.y, dot[4 * j + 1]);
+		dot[4 * j + 2] = fma_rn(x, c.z, dot[4 * j + 2]);
+		dot[4 * j + 3] = fma_rn(x, c.w, dot[4 * j + 3]);
+	}
 }

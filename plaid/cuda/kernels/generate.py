@@ -8,12 +8,14 @@ verify the result, triton (which carries ptxas). Both also come with torch. No C
 
 The target is compute_80; newer devices compile the PTX when it is loaded. NVRTC writes the newest PTX version that it
 knows, which older drivers refuse. The kernels use nothing beyond PTX ISA 7.0 (CUDA 11.0), so the header is set to that,
-and ptxas assembles the result for several architectures, which fails if that is no longer true. The first line of
+and ptxas assembles the result for several architectures, which fails if that is no longer true. It prints what each kernel
+uses there; values that do not fit into registers, and so lie in local memory, are an error. The first line of
 each file is the SHA-256 of the sources; a Go test compares it, so that source and PTX cannot drift apart. -check
 compiles again and compares instead of writing: the text depends on the version of NVRTC, named in the second line.
 """
 import ctypes, glob, hashlib, os, re, subprocess, sys, sysconfig, tempfile
 
+headers = ["common.cuh", "tile.cuh"]
 here = os.path.dirname(os.path.abspath(__file__))
 site = sysconfig.get_paths()["purelib"]
 
@@ -27,11 +29,10 @@ def find(*patterns):
 
 def compile(nvrtc, source, options):
     text = open(os.path.join(here, source)).read().encode()
-    common = open(os.path.join(here, "common.cuh")).read().encode()
     prog = ctypes.c_void_p()
-    headers = (ctypes.c_char_p * 1)(common)
-    names = (ctypes.c_char_p * 1)(b"common.cuh")
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(prog), text, source.encode(), 1, headers, names) == 0
+    contents = (ctypes.c_char_p * len(headers))(*[open(os.path.join(here, h), "rb").read() for h in headers])
+    names = (ctypes.c_char_p * len(headers))(*[h.encode() for h in headers])
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(prog), text, source.encode(), len(headers), contents, names) == 0
     opts = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
     code = nvrtc.nvrtcCompileProgram(prog, len(options), opts)
     size = ctypes.c_size_t()
@@ -53,14 +54,15 @@ def main():
     nvrtc = ctypes.CDLL(library)
     major, minor = ctypes.c_int(), ctypes.c_int()
     nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    faults = []
     ptxas = find("triton/backends/nvidia/bin/ptxas")
-    for source in ["maxsim.cu", "plaid.cu"]:
+    for source in ["maxsim.cu", "plaid.cu", "build.cu"]:
         ptx = compile(nvrtc, source, ["--gpu-architecture=compute_80", "--std=c++17", "--fmad=false", "-default-device"])
         body = ptx[ptx.index(".version"):]
         body = re.sub(r"^\.version \d+\.\d+$", ".version 7.0", body, count=1, flags=re.M)
         body = re.sub(r"^\s*//.*\n", "", body, flags=re.M).rstrip() + "\n"
         digest = hashlib.sha256()
-        for f in ["common.cuh", source]:
+        for f in headers + [source]:
             digest.update(open(os.path.join(here, f), "rb").read())
         text = f"// sources: sha256 {digest.hexdigest()}\n// compiler: NVRTC {major.value}.{minor.value}\n{body}"
         with tempfile.NamedTemporaryFile("w", suffix=".ptx") as tmp:
@@ -70,14 +72,18 @@ def main():
                 r = subprocess.run([ptxas, "-v", "-arch", arch, "-o", os.devnull, tmp.name], capture_output=True, text=True)
                 if r.returncode:
                     sys.exit(f"{source} for {arch}: {r.stderr}")
-                for entry, use in re.findall(r"Compiling entry function '(\w+)'[\s\S]*?(Used [^\n]*)", r.stderr):
-                    print(f"{arch} {entry}: {use}")
+                for entry, frame, use in re.findall(r"Compiling entry function '(\w+)'[\s\S]*?(\d+ bytes stack frame[^\n]*)\n[^\n]*?(Used [^\n]*)", r.stderr):
+                    print(f"{arch} {entry}: {frame}; {use}")
+                    if not frame.startswith("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"):
+                        faults.append(f"{entry} for {arch} has {frame}")
         path = os.path.join(here, source.removesuffix(".cu") + ".ptx")
         if "-check" in sys.argv:
             if open(path).read() != text:
                 sys.exit(f"{path} is not what the source compiles to with NVRTC {major.value}.{minor.value}")
         else:
             open(path, "w").write(text)
+    if faults:
+        sys.exit("registers do not suffice: " + "; ".join(faults))
 
 
 main()

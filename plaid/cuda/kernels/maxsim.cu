@@ -1,124 +1,103 @@
-// MaxSim over raw vectors. One block scores one document at a time for one query of up to 32 rows; longer queries come
-// as several parts whose sums the host adds. Documents are rows off[i] to off[i+1] of docs.
+// MaxSim over raw vectors. A query comes as parts of up to 32 rows, whose sums the host adds. A block takes one part and
+// each of its warps one document at a time; neighbouring blocks take the parts of the same documents, so that a batch reads
+// documents from device memory once. Documents are rows off[i] to off[i+1] of docs.
+//
+// A part's first `cached` columns are copied to shared memory; those behind them, of dimensions for which it is too small,
+// are read from where they are. Grid: parts by groups of documents.
 #include "common.cuh"
 
 #define MAXSIM_THREADS 128
 
-// Partial maxima of the 4 warps, then the sum over the query's rows in ascending order.
-DEVICE void finish_maxsim(float best[32], float* warps, float* out, int doc, int parts, int part, int rows, int warp, int lane, int tokens) {
-	warps[warp * 32 + lane] = warp_max(best, lane);
-	SYNC();
-	if (warp == 0 && lane == 0) {
-		float sum = 0;
-		for (int j = 0; j < rows; j++) {
-			float v = MINUS_INF;
-			for (int w = 0; w < MAXSIM_THREADS / 32; w++) v = max_num(v, warps[w * 32 + j]);
-			sum = add_rn(sum, v);
-		}
-		out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;
-	}
-	SYNC();
-}
-
-// maxsim_f32: float32 rows, every inner product one chain of fused multiply-adds in ascending order of the dimension:
-// the same bits as the CPU's vector kernels. The query lies in shared memory, dim x 32; each thread takes whole tokens.
+// maxsim_f32: float32 rows, every inner product one chain of fused multiply-adds in ascending order of the dimension: the
+// same bits as the CPU's vector kernels. A part is dim x 32 values, column by column; a thread takes whole tokens. dim is a
+// multiple of 4 after the host's padding.
 KERNEL(MAXSIM_THREADS)
-maxsim_f32(float* out, const float* query, int rows, int dim, const float* docs, const uint64_t* off, int ndocs, int parts, int part) {
-	DYNAMIC_SHARED(mem);
-	float* q = (float*)mem;             // dim x 32
-	float* warps = q + dim * 32;        // 4 x 32
-	int t = threadIdx.x, warp = t / 32, lane = t % 32;
-	for (int i = t; i < dim * 32; i += MAXSIM_THREADS) {
-		int d = i / 32, j = i % 32;
-		q[i] = j < rows ? query[j * dim + d] : 0;
-	}
+maxsim_f32(float* out, const float* query, const int* rows, int dim, int cached, const float* docs, const uint64_t* off, int ndocs) {
+	DYNAMIC_SHARED(mem); // cached x 32
+	int t = threadIdx.x, lane = t % 32, part = blockIdx.x, parts = gridDim.x;
+	const float* all = query + (uint64_t)part * dim * 32;
+	for (int i = t; i < cached * 8; i += MAXSIM_THREADS) ((float4*)mem)[i] = ((const float4*)all)[i];
 	SYNC();
-	for (int doc = blockIdx.x; doc < ndocs; doc += gridDim.x) {
+	const float* q = (const float*)mem;
+	for (int doc = blockIdx.y * 4 + t / 32; doc < ndocs; doc += gridDim.y * 4) {
 		uint64_t from = off[doc];
 		int tokens = (int)(off[doc + 1] - from);
 		float best[32];
-		for (int j = 0; j < 32; j++) best[j] = MINUS_INF;
-		for (int i = t; i < tokens; i += MAXSIM_THREADS) {
-			const float* row = docs + (from + i) * dim;
-			float dot[32];
-			for (int j = 0; j < 32; j++) dot[j] = 0;
-			for (int d = 0; d < dim; d++) {
-				float x = row[d];
-				const float* col = q + d * 32;
 #pragma unroll
-				for (int j = 0; j < 32; j++) dot[j] = fma_rn(x, col[j], dot[j]);
+		for (int j = 0; j < 32; j++) best[j] = MINUS_INF;
+		for (int i = lane; i < tokens; i += 32) {
+			const float4* row = (const float4*)(docs + (from + i) * dim);
+			float dot[32];
+#pragma unroll
+			for (int j = 0; j < 32; j++) dot[j] = 0;
+			for (int d = 0; d < dim; d += 4) {
+				float4 x = row[d / 4];
+				add_columns(dot, (const float4*)(d < cached ? q : all) + d * 8, x.x);
+				add_columns(dot, (const float4*)(d + 1 < cached ? q : all) + d * 8 + 8, x.y);
+				add_columns(dot, (const float4*)(d + 2 < cached ? q : all) + d * 8 + 16, x.z);
+				add_columns(dot, (const float4*)(d + 3 < cached ? q : all) + d * 8 + 24, x.w);
 			}
 #pragma unroll
 			for (int j = 0; j < 32; j++) best[j] = max_num(best[j], dot[j]);
 		}
-		finish_maxsim(best, warps, out, doc, parts, part, rows, warp, lane, tokens);
+		float sum = sum_lanes(0, warp_max(best, lane), rows[part]);
+		if (lane == 0) out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;
 	}
 }
 
 // The half-precision kernels: 16 tokens x 8 query rows x 16 dimensions per tensor-core product, sums in float32 in the
-// hardware's order (within dim * 2^-23 * sum |a b| of the exact sum of the given values). The query lies in shared
-// memory as B fragments; dim is a multiple of 16 after the host's padding.
-#define MAXSIM_HALF(NAME, MMA)                                                                                          \
-	KERNEL(MAXSIM_THREADS)                                                                                              \
-	NAME(float* out, const uint16_t* query, int rows, int dim, const uint16_t* docs, const uint64_t* off, int ndocs,     \
-	     int parts, int part) {                                                                                         \
-		DYNAMIC_SHARED(mem);                                                                                            \
-		int t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, tig = lane % 4;                                \
-		int steps = dim / 16;                                                                                           \
-		uint32_t* q = mem; /* steps x 4 groups of 8 rows x 2 registers x 32 lanes */                                    \
-		float* warps = (float*)(mem + steps * 256);                                                                     \
-		for (int i = t; i < steps * 256; i += MAXSIM_THREADS) {                                                         \
-			int l = i % 32, r = i / 32 % 2, n = i / 64 % 4, s = i / 256;                                                \
-			int row = n * 8 + l / 4, d = s * 16 + (l % 4) * 2 + r * 8;                                                  \
-			q[i] = row < rows ? (uint32_t)query[row * dim + d] | (uint32_t)query[row * dim + d + 1] << 16 : 0;          \
-		}                                                                                                               \
-		SYNC();                                                                                                         \
-		for (int doc = blockIdx.x; doc < ndocs; doc += gridDim.x) {                                                     \
-			uint64_t from = off[doc];                                                                                   \
-			int tokens = (int)(off[doc + 1] - from);                                                                    \
-			float top[4][2];                                                                                            \
-			for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;                                              \
-			for (int at = warp * 16; at < tokens; at += MAXSIM_THREADS / 2) {                                           \
-				int lo = at + g, hi = at + g + 8;                                                                       \
-				/* Rows behind the end repeat the last one: a maximum does not mind. */                                 \
-				const uint16_t* rlo = docs + (from + min_int(lo, tokens - 1)) * dim;                                    \
-				const uint16_t* rhi = docs + (from + min_int(hi, tokens - 1)) * dim;                                    \
-				float d[4][4];                                                                                          \
-				for (int n = 0; n < 4; n++)                                                                             \
-					for (int i = 0; i < 4; i++) d[n][i] = 0;                                                            \
-				for (int s = 0; s < steps; s++) {                                                                       \
-					int k = s * 16 + tig * 2;                                                                           \
-					uint32_t a[4] = {*(const uint32_t*)(rlo + k), *(const uint32_t*)(rhi + k),                          \
-					                 *(const uint32_t*)(rlo + k + 8), *(const uint32_t*)(rhi + k + 8)};                 \
-					for (int n = 0; n < 4; n++) {                                                                       \
-						uint32_t b[2] = {q[s * 256 + n * 64 + lane], q[s * 256 + n * 64 + 32 + lane]};                  \
-						MMA(d[n], a, b);                                                                                \
-					}                                                                                                   \
-				}                                                                                                       \
-				for (int n = 0; n < 4; n++) {                                                                           \
-					top[n][0] = max_num(max_num(top[n][0], d[n][0]), d[n][2]);                                          \
-					top[n][1] = max_num(max_num(top[n][1], d[n][1]), d[n][3]);                                          \
-				}                                                                                                       \
-			}                                                                                                           \
-			/* Lanes of the same tig hold the same two query rows of each group. */                                     \
-			for (int n = 0; n < 4; n++)                                                                                 \
-				for (int i = 0; i < 2; i++) {                                                                           \
-					float v = top[n][i];                                                                                \
-					for (int m = 4; m < 32; m <<= 1) v = max_num(v, shuffle_xor(v, m));                                 \
-					if (g == 0) warps[warp * 32 + n * 8 + tig * 2 + i] = v;                                             \
-				}                                                                                                       \
-			SYNC();                                                                                                     \
-			if (t == 0) {                                                                                               \
-				float sum = 0;                                                                                          \
-				for (int j = 0; j < rows; j++) {                                                                        \
-					float v = MINUS_INF;                                                                                \
-					for (int w = 0; w < MAXSIM_THREADS / 32; w++) v = max_num(v, warps[w * 32 + j]);                    \
-					sum = add_rn(sum, v);                                                                               \
-				}                                                                                                       \
-				out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;                                       \
-			}                                                                                                           \
-			SYNC();                                                                                                     \
-		}                                                                                                               \
+// hardware's order (within dim * 2^-23 * sum |a b| of the exact sum of the given values). Products may take dimensions in
+// any order, so a lane takes 8 neighbouring ones of its row, 16 bytes, as what two products want of it: of chunk c of 32
+// dimensions those from c * 32 + lane % 4 * 8 on. A part is laid out in the same way: for every chunk and 8 rows, 16 bytes
+// of every lane. dim is a multiple of 32 after the host's padding. A warp works on 32 tokens.
+#define MAXSIM_HALF(NAME, MMA)                                                                                             \
+	KERNEL(MAXSIM_THREADS)                                                                                                 \
+	NAME(float* out, const uint16_t* query, const int* rows, int dim, int cached, const uint16_t* docs, const uint64_t* off, \
+	     int ndocs) {                                                                                                      \
+		DYNAMIC_SHARED(mem); /* cached / 32 chunks x 4 groups of 8 rows x 32 lanes x 16 bytes */                           \
+		int t = threadIdx.x, lane = t % 32, g = lane / 4, tig = lane % 4, part = blockIdx.x, parts = gridDim.x;            \
+		const uint4* all = (const uint4*)(query + (uint64_t)part * dim * 32);                                              \
+		uint4* q = (uint4*)mem;                                                                                            \
+		for (int i = t; i < cached * 4; i += MAXSIM_THREADS) q[i] = all[i];                                                \
+		SYNC();                                                                                                            \
+		for (int doc = blockIdx.y * 4 + t / 32; doc < ndocs; doc += gridDim.y * 4) {                                       \
+			uint64_t from = off[doc];                                                                                      \
+			int tokens = (int)(off[doc + 1] - from);                                                                       \
+			float top[4][2];                                                                                               \
+			for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;                                                 \
+			for (int at = 0; at < tokens; at += 32) {                                                                      \
+				/* Rows behind the end repeat the last one: a maximum does not mind. */                                    \
+				const uint4* row[4];                                                                                       \
+				for (int i = 0; i < 4; i++)                                                                                \
+					row[i] = (const uint4*)(docs + (from + min_int(at + i * 8 + g, tokens - 1)) * dim) + tig;              \
+				float d[2][4][4];                                                                                          \
+				for (int u = 0; u < 2; u++)                                                                                \
+					for (int n = 0; n < 4; n++)                                                                            \
+						for (int i = 0; i < 4; i++) d[u][n][i] = 0;                                                        \
+				for (int c = 0; c < dim / 32; c++) {                                                                       \
+					uint4 a[4];                                                                                            \
+					for (int i = 0; i < 4; i++) a[i] = row[i][c * 4];                                                      \
+					const uint4* columns = (c * 32 < cached ? q : all) + c * 128 + lane;                                   \
+					for (int n = 0; n < 4; n++) {                                                                          \
+						uint4 b = columns[n * 32];                                                                         \
+						uint32_t b0[2] = {b.x, b.y}, b1[2] = {b.z, b.w};                                                   \
+						for (int u = 0; u < 2; u++) {                                                                      \
+							const uint4 &lo = a[2 * u], &hi = a[2 * u + 1];                                                \
+							uint32_t a0[4] = {lo.x, hi.x, lo.y, hi.y}, a1[4] = {lo.z, hi.z, lo.w, hi.w};                   \
+							MMA(d[u][n], a0, b0);                                                                          \
+							MMA(d[u][n], a1, b1);                                                                          \
+						}                                                                                                  \
+					}                                                                                                      \
+				}                                                                                                          \
+				for (int u = 0; u < 2; u++)                                                                                \
+					for (int n = 0; n < 4; n++) {                                                                          \
+						top[n][0] = max_num(max_num(top[n][0], d[u][n][0]), d[u][n][2]);                                   \
+						top[n][1] = max_num(max_num(top[n][1], d[u][n][1]), d[u][n][3]);                                   \
+					}                                                                                                      \
+			}                                                                                                              \
+			float sum = sum_fragments(0, top, rows[part]);                                                                    \
+			if (lane == 0) out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;                               \
+		}                                                                                                                  \
 	}
 
 MAXSIM_HALF(maxsim_f16, mma_f16)

@@ -1,36 +1,8 @@
 // The stages of PLAID (Santhanam et al., CIKM 2022) for a batch of queries over one codebook's documents. Queries have L
 // lanes each, a multiple of 32; lanes from rows[b] on are padding. Documents are numbered through all segments.
-#include "common.cuh"
-
-#define NONE 0xffffffffu
+#include "tile.cuh"
 
 // ---- Stage 1: centroid scores.
-
-#define GEMM_TILE 64
-#define GEMM_DEPTH 16
-
-// tile_product is a 64 x 64 tile of A * B^T by 256 threads, 4 x 4 products each, every one a chain of fused
-// multiply-adds in ascending order of the dimension. Rows behind the ends count as zeros.
-DEVICE void tile_product(float acc[4][4], float (*as)[GEMM_TILE], float (*bs)[GEMM_TILE], const float* a, int arows, const float* b, int brows, int dim) {
-	int t = threadIdx.x, ty = t / 16, tx = t % 16;
-	for (int i = 0; i < 4; i++)
-		for (int j = 0; j < 4; j++) acc[i][j] = 0;
-	for (int d0 = 0; d0 < dim; d0 += GEMM_DEPTH) {
-		for (int i = t; i < GEMM_TILE * GEMM_DEPTH; i += 256) {
-			int r = i / GEMM_DEPTH, d = i % GEMM_DEPTH;
-			as[d][r] = r < arows && d0 + d < dim ? a[(uint64_t)r * dim + d0 + d] : 0;
-			bs[d][r] = r < brows && d0 + d < dim ? b[(uint64_t)r * dim + d0 + d] : 0;
-		}
-		SYNC();
-		int depth = min_int(GEMM_DEPTH, dim - d0);
-		for (int d = 0; d < depth; d++)
-#pragma unroll
-			for (int i = 0; i < 4; i++)
-#pragma unroll
-				for (int j = 0; j < 4; j++) acc[i][j] = fma_rn(as[d][ty * 4 + i], bs[d][tx * 4 + j], acc[i][j]);
-		SYNC();
-	}
-}
 
 // centroid_scores: scores[(b*K + c)*L + lane] of all centroids (K x dim) with all query rows (B*L x dim). Grid: tiles of
 // centroids by tiles of query rows.
@@ -203,7 +175,7 @@ interact(uint32_t* approx, const uint32_t* probed, const uint32_t* allowed, cons
 // block_scan returns the number of set flags of threads before this one, and their total.
 DEVICE uint32_t block_scan(int flag, uint32_t* warps, uint32_t* total) {
 	int t = threadIdx.x;
-	uint32_t vote = ballot(flag);
+	uint32_t vote = warp_ballot(flag);
 	if (t % 32 == 0) warps[t / 32] = popcount(vote);
 	SYNC();
 	uint32_t before = 0, all = 0;
@@ -280,55 +252,69 @@ gather_docs(uint32_t* docs, const uint32_t* picked, const uint32_t* from, int wa
 	}
 }
 
-// ---- Stage 4: scores.
+// ---- Stage 4: scores. A block takes four documents of one query, a warp each; queries come in parts of 32 rows, whose
+// first `cached` columns are copied to shared memory, as in maxsim.cu.
 
-// fields4 fetches the levels (int8) of four dimensions of a packed row, from d on, a multiple of 4. lut maps a byte to
-// the levels of its fields, first one lowest; with one bit per dimension it maps a nibble.
-DEVICE uint32_t fields4(const uint8_t* row, int d, int nbits, const uint32_t* lut) {
+// fields8 fetches the levels (int8) of eight neighbouring dimensions of a packed row. lut maps a byte to the levels of its
+// fields, first one lowest; with one bit per dimension it maps a nibble. row is aligned to the nbits bytes that are read.
+DEVICE void fields8(uint32_t out[2], const uint8_t* row, int nbits, const uint32_t* lut) {
 	switch (nbits) {
-	case 1: return lut[row[d / 8] >> (d % 8 ? 0 : 4) & 15];
-	case 2: return lut[row[d / 4]];
-	case 4: return lut[row[d / 2]] | lut[row[d / 2 + 1]] << 16;
-	default: return lut[row[d]] | lut[row[d + 1]] << 8 | lut[row[d + 2]] << 16 | lut[row[d + 3]] << 24;
+	case 1: {
+		uint32_t v = row[0];
+		out[0] = lut[v >> 4], out[1] = lut[v & 15];
+		break;
+	}
+	case 2: {
+		uint32_t v = *(const uint16_t*)row;
+		out[0] = lut[v & 255], out[1] = lut[v >> 8];
+		break;
+	}
+	case 4: {
+		uint32_t v = *(const uint32_t*)row;
+		out[0] = lut[v & 255] | lut[v >> 8 & 255] << 16;
+		out[1] = lut[v >> 16 & 255] | lut[v >> 24] << 16;
+		break;
+	}
+	default:
+		for (int i = 0; i < 2; i++) {
+			uint32_t v = ((const uint32_t*)row)[i];
+			out[i] = lut[v & 255] | lut[v >> 8 & 255] << 8 | lut[v >> 16 & 255] << 16 | lut[v >> 24] << 24;
+		}
 	}
 }
 
 // score_compressed scores documents from packed residuals with int8 tensor-core products, exact integers, and the same
 // unfused steps after them as the CPU's: (dot * qscale + score / scale) * (inv * scale). keys gets order(score), 0 for no
-// document. A warp takes 16 tokens at a time. Residual rows of slot i of query b begin at slots[b*want + i] when slots
-// is given (rows moved from the host), otherwise at the document's first token. Grid: want by queries.
+// document. A warp takes 16 tokens at a time, a lane 8 neighbouring dimensions of chunks of 32, and query is laid out in the
+// same way: for every part, chunk and 8 rows, 8 bytes of every lane. Residual rows of slot i of query b begin at
+// slots[b*want + i] when slots is given (rows moved from the host), otherwise at the document's first token. Grid: want/4 by
+// queries.
 KERNEL(128)
 score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t* off, const uint32_t* codes, const uint8_t* residuals,
                  const uint64_t* slots, const float* invnorms, const float* scales, const float* scores, const uint32_t* levels,
-                 const int8_t* query, const float* qscale, const int* rows, int K, int L, int dim, int nbits, int rowbytes) {
+                 const uint2* query, const float* qscale, const int* rows, int K, int L, int dim, int cached, int nbits, int rowbytes) {
 	SHARED uint32_t lut[256];
-	SHARED float warps[4 * 32];
-	DYNAMIC_SHARED(mem); // B fragments: steps x 4 groups x 2 registers x 32 lanes
-	int b = blockIdx.y, t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, tig = lane % 4;
-	uint64_t at = (uint64_t)b * want + blockIdx.x;
-	uint32_t doc = docs[at];
-	if (doc == NONE) {
-		if (t == 0) keys[at] = 0;
-		return;
+	DYNAMIC_SHARED(mem); // cached / 32 chunks x 4 groups x 32 lanes x 8 bytes
+	int b = blockIdx.y, t = threadIdx.x, lane = t % 32, g = lane / 4, tig = lane % 4;
+	int slot = blockIdx.x * 4 + t / 32, steps = (dim + 31) / 32;
+	uint64_t at = (uint64_t)b * want + slot;
+	uint32_t doc = slot < want ? docs[at] : NONE;
+	uint64_t from = 0, rfrom = 0;
+	int tokens = 0;
+	if (doc != NONE) {
+		from = off[doc], rfrom = slots ? slots[at] : from;
+		tokens = (int)(off[doc + 1] - from);
 	}
-	uint64_t from = off[doc], rfrom = slots ? slots[at] : from;
-	int tokens = (int)(off[doc + 1] - from), steps = (dim + 31) / 32;
 	for (int i = t; i < 256; i += 128) lut[i] = levels[i];
 	float sum = 0;
 	for (int part = 0; part < rows[b]; part += 32) {
-		for (int i = t; i < steps * 256; i += 128) {
-			int l = i % 32, r = i / 32 % 2, n = i / 64 % 4, s = i / 256;
-			int row = part + n * 8 + l / 4, d = s * 32 + l % 4 * 4 + r * 16;
-			uint32_t v = 0;
-			if (row < rows[b])
-				for (int j = 0; j < 4; j++)
-					if (d + j < dim) v |= (uint32_t)(uint8_t)query[((uint64_t)b * L + row) * dim + d + j] << (8 * j);
-			mem[i] = v;
-		}
+		const uint2* all = query + ((uint64_t)b * L + part) * steps * 4;
+		SYNC();
+		for (int i = t; i < cached * 4; i += 128) ((uint2*)mem)[i] = all[i];
 		SYNC();
 		float top[4][2];
 		for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;
-		for (int t0 = warp * 16; t0 < tokens; t0 += 64) {
+		for (int t0 = 0; t0 < tokens; t0 += 16) {
 			int lo = min_int(t0 + g, tokens - 1), hi = min_int(t0 + g + 8, tokens - 1);
 			const uint8_t* rlo = residuals + (rfrom + lo) * rowbytes;
 			const uint8_t* rhi = residuals + (rfrom + hi) * rowbytes;
@@ -336,11 +322,14 @@ score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t*
 			for (int n = 0; n < 4; n++)
 				for (int i = 0; i < 4; i++) d[n][i] = 0;
 			for (int s = 0; s < steps; s++) {
-				int k = s * 32 + tig * 4;
-				uint32_t a[4] = {k < dim ? fields4(rlo, k, nbits, lut) : 0, k < dim ? fields4(rhi, k, nbits, lut) : 0,
-				                 k + 16 < dim ? fields4(rlo, k + 16, nbits, lut) : 0, k + 16 < dim ? fields4(rhi, k + 16, nbits, lut) : 0};
+				uint32_t l[2] = {0, 0}, h[2] = {0, 0};
+				int k = s * 4 + tig; // in eights
+				if (k * 8 < dim) fields8(l, rlo + k * nbits, nbits, lut), fields8(h, rhi + k * nbits, nbits, lut);
+				uint32_t a[4] = {l[0], h[0], l[1], h[1]};
+				const uint2* columns = (s * 32 < cached ? (const uint2*)mem : all) + s * 128 + lane;
 				for (int n = 0; n < 4; n++) {
-					uint32_t f[2] = {mem[s * 256 + n * 64 + lane], mem[s * 256 + n * 64 + 32 + lane]};
+					uint2 v = columns[n * 32];
+					uint32_t f[2] = {v.x, v.y};
 					mma_s8(d[n], a, f);
 				}
 			}
@@ -359,57 +348,48 @@ score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t*
 					}
 			}
 		}
-		for (int n = 0; n < 4; n++)
-			for (int i = 0; i < 2; i++) {
-				float v = top[n][i];
-				for (int m = 4; m < 32; m <<= 1) v = max_num(v, shuffle_xor(v, m));
-				if (g == 0) warps[warp * 32 + n * 8 + tig * 2 + i] = v;
-			}
-		SYNC();
-		if (t == 0)
-			for (int j = 0; j < min_int(32, rows[b] - part); j++) {
-				float v = warps[j];
-				for (int w = 1; w < 4; w++) v = max_num(v, warps[w * 32 + j]);
-				sum = add_rn(sum, v);
-			}
-		SYNC();
+		if (tokens > 0) sum = sum_fragments(sum, top, rows[b] - part);
 	}
-	if (t == 0) {
+	if (lane == 0 && slot < want) {
 		uint32_t k = tokens > 0 ? order(sum) : 0;
 		keys[at] = tokens > 0 && k == 0 ? 1 : k; // a document with NaN for a score is still there, as the last
 	}
 }
 
+// level is one dimension of a packed row.
+DEVICE float level(const uint8_t* row, int d, int nbits, const float* fields) {
+	int per = 8 / nbits;
+	return fields[row[d / per] * per + d % per];
+}
+
 // score_decoded decodes documents to float32, scales them to unit length and scores them exactly: what the CPU's last pass
-// does, up to the order in which the squares of a vector are added (a relative 1e-6 of a score). Each thread takes whole
-// tokens. fields holds 2^8 x (8/nbits) levels; with 16 bits rows are float16 and stay as they are. Grid: want by
-// queries; dynamic shared memory: dim x 32 + 4 x 32 floats.
+// does, up to the order in which the squares of a vector are added (a relative 1e-6 of a score). A thread takes whole
+// tokens. fields holds 2^8 x (8/nbits) levels; with 16 bits rows are float16 and stay as they are. query holds the parts
+// column by column, dim x 32. Grid: want/4 by queries.
 KERNEL(128)
 score_decoded(float* out, const uint32_t* docs, int want, const uint64_t* off, const uint32_t* codes, const uint8_t* residuals,
               const uint64_t* slots, const float* invnorms, const float* scales, const float* cents, const float* fields,
-              const float* query, const int* rows, int L, int dim, int nbits, int rowbytes) {
-	DYNAMIC_SHARED(mem);
-	float* q = (float*)mem;      // dim x 32
-	float* warps = q + dim * 32; // 4 x 32
-	int b = blockIdx.y, t = threadIdx.x, warp = t / 32, lane = t % 32;
-	uint64_t at = (uint64_t)b * want + blockIdx.x;
-	uint32_t doc = docs[at];
-	if (doc == NONE) {
-		if (t == 0) out[at] = MINUS_INF;
-		return;
+              const float* query, const int* rows, int L, int dim, int cached, int nbits, int rowbytes) {
+	DYNAMIC_SHARED(mem); // cached x 32
+	int b = blockIdx.y, t = threadIdx.x, lane = t % 32, slot = blockIdx.x * 4 + t / 32;
+	uint64_t at = (uint64_t)b * want + slot;
+	uint32_t doc = slot < want ? docs[at] : NONE;
+	uint64_t from = 0, rfrom = 0;
+	int tokens = 0;
+	if (doc != NONE) {
+		from = off[doc], rfrom = slots ? slots[at] : from;
+		tokens = (int)(off[doc + 1] - from);
 	}
-	uint64_t from = off[doc], rfrom = slots ? slots[at] : from;
-	int tokens = (int)(off[doc + 1] - from), per = nbits < 16 ? 8 / nbits : 1;
 	float sum = 0;
 	for (int part = 0; part < rows[b]; part += 32) {
-		for (int i = t; i < dim * 32; i += 128) {
-			int d = i / 32, j = part + i % 32;
-			q[i] = j < rows[b] ? query[((uint64_t)b * L + j) * dim + d] : 0;
-		}
+		const float* all = query + ((uint64_t)b * L + part) * dim;
+		SYNC();
+		for (int i = t; i < cached * 8; i += 128) ((float4*)mem)[i] = ((const float4*)all)[i];
 		SYNC();
 		float best[32];
+#pragma unroll
 		for (int j = 0; j < 32; j++) best[j] = MINUS_INF;
-		for (int i = t; i < tokens; i += 128) {
+		for (int i = lane; i < tokens; i += 32) {
 			const uint8_t* row = residuals + (rfrom + i) * rowbytes;
 			uint32_t c = codes[from + i];
 			const float* cent = cents + (uint64_t)c * dim;
@@ -417,7 +397,7 @@ score_decoded(float* out, const uint32_t* docs, int want, const uint64_t* off, c
 			if (nbits < 16) {
 				float sq = 0;
 				for (int d = 0; d < dim; d++) {
-					float v = add_rn(cent[d], mul_rn(scale, fields[row[d / per] * per + d % per]));
+					float v = add_rn(cent[d], mul_rn(scale, level(row, d, nbits, fields)));
 					sq = fma_rn(v, v, sq);
 				}
 				// As the CPU: what has practically no length is a vector of zeros.
@@ -425,64 +405,20 @@ score_decoded(float* out, const uint32_t* docs, int want, const uint64_t* off, c
 			}
 			if (invnorms[from + i] == 0) unit = 0;
 			float dot[32];
+#pragma unroll
 			for (int j = 0; j < 32; j++) dot[j] = 0;
 			for (int d = 0; d < dim; d++) {
 				float v;
-				if (nbits < 16) v = mul_rn(add_rn(cent[d], mul_rn(scale, fields[row[d / per] * per + d % per])), unit);
-				else v = mul_rn(half_float((uint16_t)(row[2 * d] | row[2 * d + 1] << 8)), unit);
-				const float* col = q + d * 32;
-#pragma unroll
-				for (int j = 0; j < 32; j++) dot[j] = fma_rn(v, col[j], dot[j]);
+				if (nbits < 16) v = mul_rn(add_rn(cent[d], mul_rn(scale, level(row, d, nbits, fields))), unit);
+				else v = mul_rn(half_float(((const uint16_t*)row)[d]), unit);
+				add_columns(dot, (const float4*)(d < cached ? (const float*)mem : all) + d * 8, v);
 			}
+#pragma unroll
 			for (int j = 0; j < 32; j++) best[j] = max_num(best[j], dot[j]);
 		}
-		warps[warp * 32 + lane] = warp_max(best, lane);
-		SYNC();
-		if (t == 0)
-			for (int j = 0; j < min_int(32, rows[b] - part); j++) {
-				float v = warps[j];
-				for (int w = 1; w < 4; w++) v = max_num(v, warps[w * 32 + j]);
-				sum = add_rn(sum, v);
-			}
-		SYNC();
+		if (tokens > 0) sum = sum_lanes(sum, warp_max(best, lane), rows[b] - part);
 	}
-	if (t == 0) out[at] = tokens > 0 ? sum : MINUS_INF;
-}
-
-// ---- Building.
-
-// assign finds, for each of n vectors, the centroid with the largest inner product, the lowest number among equals:
-// k-means assignment and the codes of an index, in the CPU's bits. Grid: tiles of 64 vectors.
-KERNEL(256)
-assign(uint32_t* codes, float* scores, const float* x, int n, const float* cents, int K, int dim) {
-	SHARED float as[GEMM_DEPTH][GEMM_TILE];
-	SHARED float bs[GEMM_DEPTH][GEMM_TILE];
-	int r0 = blockIdx.x * GEMM_TILE, ty = threadIdx.x / 16, tx = threadIdx.x % 16;
-	float best[4];
-	uint32_t arg[4];
-	for (int i = 0; i < 4; i++) best[i] = MINUS_INF, arg[i] = NONE;
-	for (int c0 = 0; c0 < K; c0 += GEMM_TILE) {
-		float acc[4][4];
-		tile_product(acc, as, bs, x + (uint64_t)r0 * dim, n - r0, cents + (uint64_t)c0 * dim, K - c0, dim);
-		for (int i = 0; i < 4; i++)
-			for (int j = 0; j < 4; j++) {
-				uint32_t c = c0 + tx * 4 + j;
-				if (c < (uint32_t)K && acc[i][j] > best[i]) best[i] = acc[i][j], arg[i] = c;
-			}
-	}
-	for (int i = 0; i < 4; i++) {
-		// The 16 threads of a row are neighbours in one warp.
-		for (int m = 8; m > 0; m >>= 1) {
-			float v = shuffle_xor(best[i], m);
-			uint32_t a = shuffle_xor(arg[i], m);
-			if (v > best[i] || (v == best[i] && a < arg[i])) best[i] = v, arg[i] = a;
-		}
-		int r = r0 + ty * 4 + i;
-		if (tx == 0 && r < n) {
-			codes[r] = arg[i] == NONE ? 0 : arg[i];
-			if (scores) scores[r] = best[i];
-		}
-	}
+	if (lane == 0 && slot < want) out[at] = tokens > 0 ? sum : MINUS_INF;
 }
 
 // copy_words copies n words. Grid: n / 128.

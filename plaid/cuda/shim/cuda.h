@@ -13,15 +13,32 @@ struct dim3_t {
 extern dim3_t threadIdx, blockIdx, gridDim;
 
 void shim_sync();      // of the block
-void shim_warp_sync(); // of the warp
+void shim_warp_sync(); // of the warp, for exchanges of registers: it orders no memory
+void shim_syncwarp();  // __syncwarp
 uint32_t* shim_warp_words(); // 32 x 8 words that the lanes of a warp share, others after the next shim_warp_sync
 uint32_t* shim_dynamic_shared();
 
 #define KERNEL(threads) extern "C" void
 #define DEVICE static inline
+#ifdef __ELF__
+#define SHARED static __attribute__((section("shim_shared"))) // so that the checks know what is shared
+#else
 #define SHARED static
+#endif
 #define SYNC() shim_sync()
+#define WARP_SYNC() shim_syncwarp()
 #define DYNAMIC_SHARED(name) uint32_t* name = shim_dynamic_shared()
+
+// Vectors are aligned to their size, as on the device.
+struct alignas(16) float4 {
+	float x, y, z, w;
+};
+struct alignas(16) uint4 {
+	uint32_t x, y, z, w;
+};
+struct alignas(8) uint2 {
+	uint32_t x, y;
+};
 
 static inline float mul_rn(float a, float b) { return a * b; }
 static inline float add_rn(float a, float b) { return a + b; }
@@ -46,6 +63,22 @@ static inline float half_float(uint16_t h) {
 	float f = (float)man * 0x1p-24f;
 	return sign ? -f : f;
 }
+static inline uint16_t float_half(float f) {
+	uint32_t u = float_bits(f), sign = u >> 16 & 0x8000;
+	u &= 0x7fffffff;
+	if (u > 0x7f800000) return sign | 0x7fff;
+	if (u >= 0x477ff000) return sign | 0x7c00; // rounds to what is too large
+	if (u < 0x38800000) return sign | (uint16_t)std::nearbyint(bits_float(u) * 0x1p24f);
+	return sign | (u + 0xfff + (u >> 13 & 1) - (112u << 23)) >> 13;
+}
+static inline double sqrt_double(double a) { return std::sqrt(a); }
+static inline double div_double(double a, double b) { return a / b; }
+static inline float round_double(double a) { return (float)a; }
+static inline uint32_t reverse_bits(uint32_t v) {
+	uint32_t r = 0;
+	for (int i = 0; i < 32; i++) r |= (v >> i & 1) << (31 - i);
+	return r;
+}
 static inline float bf16_float(uint16_t h) { return bits_float((uint32_t)h << 16); }
 
 static inline uint32_t max_u8x4(uint32_t a, uint32_t b) {
@@ -59,9 +92,10 @@ static inline uint32_t max_u8x4(uint32_t a, uint32_t b) {
 static inline uint32_t sum_u8x4(uint32_t a, uint32_t c) { return c + (a & 255) + (a >> 8 & 255) + (a >> 16 & 255) + (a >> 24); }
 static inline int popcount(uint32_t v) { return __builtin_popcount(v); }
 
-// Fibers switch at barriers only, so plain updates are atomic.
-#define ATOMIC_OR(p, v) (*(p) |= (v))
-#define ATOMIC_ADD(p, v) (*(p) += (v))
+void shim_atomic_or(uint32_t* p, uint32_t v);
+void shim_atomic_add(uint32_t* p, uint32_t v);
+#define ATOMIC_OR(p, v) shim_atomic_or(p, v)
+#define ATOMIC_ADD(p, v) shim_atomic_add(p, v)
 
 static inline uint32_t shuffle_xor(uint32_t v, int mask) {
 	uint32_t* w = shim_warp_words();
@@ -71,7 +105,14 @@ static inline uint32_t shuffle_xor(uint32_t v, int mask) {
 	return w[(lane ^ mask) * 8];
 }
 static inline float shuffle_xor(float v, int mask) { return bits_float(shuffle_xor(float_bits(v), mask)); }
-static inline uint32_t ballot(int flag) {
+static inline uint32_t shuffle_from(uint32_t v, int from) {
+	uint32_t* w = shim_warp_words();
+	w[threadIdx.x % 32 * 8] = v;
+	shim_warp_sync();
+	return w[from * 8];
+}
+static inline float shuffle_from(float v, int from) { return bits_float(shuffle_from(float_bits(v), from)); }
+static inline uint32_t warp_ballot(int flag) {
 	uint32_t* w = shim_warp_words();
 	int lane = threadIdx.x % 32;
 	w[lane * 8] = flag != 0;

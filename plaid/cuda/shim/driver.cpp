@@ -1,20 +1,16 @@
 // libcuda for a machine without a device: the part of the driver's interface that the package uses, over host memory, with
-// the kernels compiled in. Built by the tests as a shared library; see cuda.h. Calls are checked more strictly than
-// the driver does: sizes of copies and freed pointers are tracked, and faults can be ordered (shim_fail).
-#include "cuda.h"
+// the kernels of kernels.cpp. Built by the tests as a shared library; see cuda.h. Calls are checked more strictly than
+// the driver does: sizes of copies and freed pointers are tracked, and faults can be ordered (shim_fail). When kernels.cpp is
+// compiled with -fsanitize=thread, every access of the kernels is checked, too: see check.h.
+#include "driver.h"
 
 #include <map>
 #include <mutex>
 #include <setjmp.h>
-#include <sys/mman.h>
 #include <string>
+#include <sys/mman.h>
 #include <ucontext.h>
-#include <utility>
 #include <vector>
-
-#define GOLBERT_SHIM
-#include "../kernels/maxsim.cu"
-#include "../kernels/plaid.cu"
 
 // ---- Fibers.
 
@@ -30,6 +26,7 @@ struct barrier {
 
 struct fiber {
 	jmp_buf at;
+	int syncs = 0; // of its warp that order memory
 	std::vector<char> stack = std::vector<char>(stack_size);
 	bool started = false, done = false;
 };
@@ -41,6 +38,7 @@ struct block_state {
 	std::vector<barrier> warps;
 	std::vector<int> warp_alive;
 	std::vector<uint32_t> words, dynamic;
+	size_t dynamic_bytes = 0;
 	jmp_buf home;
 	void (*body)(void**) = nullptr;
 	void** args = nullptr;
@@ -84,7 +82,7 @@ void run_block(int threads) {
 	for (int i = 0; i < threads; i++) blk.warp_alive[i / 32]++;
 	blk.words.assign((threads + 31) / 32 * 512, 0);
 	if ((int)blk.fibers.size() < threads) blk.fibers.resize(threads);
-	for (int i = 0; i < threads; i++) blk.fibers[i].done = false;
+	for (int i = 0; i < threads; i++) blk.fibers[i].done = false, blk.fibers[i].syncs = 0;
 	while (blk.alive > 0)
 		for (int i = 0; i < threads; i++) {
 			fiber& f = blk.fibers[i];
@@ -113,6 +111,10 @@ void shim_warp_sync() {
 	int w = blk.current / 32;
 	wait(blk.warps[w], blk.warp_alive[w]);
 }
+void shim_syncwarp() {
+	shim_warp_sync();
+	blk.fibers[blk.current].syncs++;
+}
 // The halves take turns: what one operation has left may still be read while the next one is written.
 uint32_t* shim_warp_words() {
 	int w = blk.current / 32;
@@ -137,34 +139,13 @@ void unguard(void* p, size_t n) { munmap((char*)p + (n + 15) / 16 * 16 - pages(n
 
 std::mutex mu; // one launch at a time
 std::map<uintptr_t, size_t> memory, pinned;
+bool held = false;
 size_t used = 0, capacity = 1 << 30;
 std::map<std::string, std::pair<int, int>> faults; // of each function: calls until it fails, and its error
 
-template <class... A, size_t... I>
-void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
-template <class... A>
-void call(void (*f)(A...), void** p) { call(f, p, std::index_sequence_for<A...>{}); }
-template <auto F>
-void thunk(void** p) { call(F, p); }
-
 constexpr int plain_shared = 48 << 10, most_shared = 160 << 10;
 
-struct kernel {
-	const char* name;
-	void (*f)(void**);
-	int threads;
-	int shared = plain_shared; // bytes of dynamic shared memory that a block may have
-};
-
-#define ENTRY(name, threads) {#name, thunk<name>, threads}
-kernel kernels[] = {
-	ENTRY(maxsim_f32, 128), ENTRY(maxsim_f16, 128), ENTRY(maxsim_bf16, 128),
-	ENTRY(centroid_scores, 256), ENTRY(byte_scale, 1024), ENTRY(centroid_bytes, 1024), ENTRY(probe_select, 256),
-	ENTRY(mark_postings, 128), ENTRY(interact, 128), ENTRY(select_best, 512), ENTRY(gather_docs, 128),
-	ENTRY(score_compressed, 128), ENTRY(score_decoded, 128), ENTRY(assign, 256), ENTRY(copy_words, 128),
-};
-
-enum { ok = 0, invalid_value = 1, out_of_memory = 2, not_found = 500 };
+enum { ok = 0, invalid_value = 1, out_of_memory = 2, not_found = 500, not_ready = 600 };
 
 // fault says whether the call of a function is to fail.
 int fault(const char* f) {
@@ -175,6 +156,8 @@ int fault(const char* f) {
 }
 #define FAULT(f) if (int e = fault(f)) return e
 
+#include "check.h"
+
 bool inside(uintptr_t p, size_t n) {
 	auto i = memory.upper_bound(p);
 	if (i == memory.begin()) return false;
@@ -182,7 +165,26 @@ bool inside(uintptr_t p, size_t n) {
 	return p >= i->first && p + n <= i->first + i->second;
 }
 
+// launch_block runs one block of a kernel.
+void launch_block(void (*body)(void**), void** args, int threads, size_t shared) {
+	blk.dynamic.assign((shared + 15) / 16 * 4 + 4, 0xcdcdcdcd);
+	blk.dynamic_bytes = shared;
+	blk.body = body;
+	blk.args = args;
+	block_number++;
+	run_block(threads);
+}
+
 } // namespace
+
+void shim_atomic_or(uint32_t* p, uint32_t v) {
+	if (checking) check((uintptr_t)p, 4, true, true);
+	*p |= v; // fibers switch at barriers only
+}
+void shim_atomic_add(uint32_t* p, uint32_t v) {
+	if (checking) check((uintptr_t)p, 4, true, true);
+	*p += v;
+}
 
 extern "C" {
 
@@ -194,15 +196,40 @@ int shim_reset(size_t bytes) {
 	for (auto& m : pinned) unguard((void*)m.first, m.second);
 	memory.clear();
 	pinned.clear();
+	check_reset();
 	used = 0;
 	capacity = bytes;
 	faults.clear();
+	held = false;
 	return left;
 }
 // shim_fail makes the nth next call of a function, and those after it, fail.
 void shim_fail(const char* f, int nth, int error) {
 	std::lock_guard<std::mutex> l(mu);
 	faults[f] = {nth, error};
+}
+
+// shim_hold makes events, from now on or no longer, look as if what came before them was still under way.
+void shim_hold(int on) {
+	std::lock_guard<std::mutex> l(mu);
+	held = on;
+}
+
+// shim_report tells what the checks have found, and forgets it.
+const char* shim_report() {
+	std::lock_guard<std::mutex> l(mu);
+	static std::string last;
+	last.swap(report);
+	report.clear();
+	return last.c_str();
+}
+
+// shim_mma runs one tensor-core product of a warp: registers lane by lane, 4 of a, 2 of b, 4 of d.
+int shim_mma(int kind, const uint32_t* a, const uint32_t* b, uint32_t* d) {
+	std::lock_guard<std::mutex> l(mu);
+	void* args[] = {&kind, &a, &b, &d};
+	launch_block(shim_mma_body, args, 32, 0);
+	return ok;
 }
 
 int cuInit(unsigned) { FAULT("cuInit"); return ok; }
@@ -233,6 +260,7 @@ int cuMemAlloc_v2(uintptr_t* p, size_t n) {
 	if (!(*p = (uintptr_t)guarded(n))) return out_of_memory;
 	memset((void*)*p, 0xcd, n); // nothing may rely on zeros
 	memory[*p] = n;
+	check_forget(*p, n);
 	used += n;
 	return ok;
 }
@@ -266,6 +294,7 @@ int cuMemcpyHtoDAsync_v2(uintptr_t d, const void* s, size_t n, void*) {
 	std::lock_guard<std::mutex> l(mu);
 	if (!inside(d, n)) return invalid_value;
 	memcpy((void*)d, s, n);
+	check_written(d, n);
 	return ok;
 }
 int cuMemcpyDtoHAsync_v2(void* d, uintptr_t s, size_t n, void*) {
@@ -279,20 +308,21 @@ int cuMemsetD32Async(uintptr_t d, unsigned v, size_t n, void*) {
 	std::lock_guard<std::mutex> l(mu);
 	if (!inside(d, 4 * n)) return invalid_value;
 	for (size_t i = 0; i < n; i++) ((uint32_t*)d)[i] = v;
+	check_written(d, 4 * n);
 	return ok;
 }
 int cuModuleLoadDataEx(void** m, const void* image, unsigned, int*, void**) {
 	FAULT("cuModuleLoadDataEx");
 	if (!strstr((const char*)image, ".version 7.0") || !strstr((const char*)image, ".target sm_80")) return 218;
-	for (auto& k : kernels) k.shared = plain_shared;
+	for (kernel* k = kernels; k->name; k++) k->shared = plain_shared;
 	*m = &blk;
 	return ok;
 }
 int cuModuleUnload(void*) { return ok; }
 int cuModuleGetFunction(void** f, void*, const char* name) {
-	for (auto& k : kernels)
-		if (!strcmp(k.name, name)) {
-			*f = (void*)&k;
+	for (kernel* k = kernels; k->name; k++)
+		if (!strcmp(k->name, name)) {
+			*f = (void*)k;
 			return ok;
 		}
 	return not_found;
@@ -306,6 +336,15 @@ int cuFuncSetAttribute(void* f, int attribute, int v) {
 int cuStreamCreate(void** s, unsigned) { *s = malloc(1); return ok; }
 int cuStreamDestroy_v2(void* s) { free(s); return ok; }
 int cuStreamSynchronize(void*) { FAULT("cuStreamSynchronize"); return ok; }
+int cuEventCreate(void** e, unsigned) { FAULT("cuEventCreate"); *e = malloc(1); return ok; }
+int cuEventDestroy_v2(void* e) { free(e); return ok; }
+int cuEventRecord(void*, void*) { FAULT("cuEventRecord"); return ok; }
+int cuEventQuery(void*) {
+	FAULT("cuEventQuery");
+	std::lock_guard<std::mutex> l(mu);
+	return held ? not_ready : ok;
+}
+int cuEventElapsedTime(float* ms, void*, void*) { *ms = 1; return ok; }
 int cuGetErrorName(int e, const char** s) {
 	*s = e == out_of_memory ? "CUDA_ERROR_OUT_OF_MEMORY" : e == 999 ? "CUDA_ERROR_UNKNOWN" : "CUDA_ERROR";
 	return ok;
@@ -316,15 +355,13 @@ int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, 
 	auto k = (const kernel*)f;
 	if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || (int)bx > k->threads || by != 1 || bz != 1 || (int)shared > k->shared) return invalid_value;
 	std::lock_guard<std::mutex> l(mu);
-	blk.dynamic.assign(shared / 4 + 1, 0xcdcdcdcd);
-	blk.body = k->f;
-	blk.args = args;
 	gridDim = {gx, gy, gz};
+	check_launch(k->name);
 	for (unsigned z = 0; z < gz; z++)
 		for (unsigned y = 0; y < gy; y++)
 			for (unsigned x = 0; x < gx; x++) {
 				blockIdx = {x, y, z};
-				run_block(bx);
+				launch_block(k->f, args, bx, shared);
 			}
 	return ok;
 }
