@@ -12,6 +12,7 @@ import (
 
 	"github.com/golbert/golbert/colbert"
 	"github.com/golbert/golbert/colbert/eval"
+	"github.com/golbert/golbert/examples/internal/stdlib"
 	"github.com/golbert/golbert/internal/bm25"
 	"github.com/golbert/golbert/plaid"
 )
@@ -112,7 +113,7 @@ func evaluate(ctx context.Context, l *library, ix *colbert.Index, asJSON bool, s
 }
 
 // judgements maps questions (by position) to their answers, without those that this version of Go lacks.
-func judgements(qs []question, passages []passage) eval.Qrels {
+func judgements(qs []question, passages []stdlib.Passage) eval.Qrels {
 	have := map[string]bool{}
 	for _, p := range passages {
 		have[p.ID] = true
@@ -145,7 +146,7 @@ func table(w io.Writer, rows []row) error {
 }
 
 // bm25Run searches with the keyword baseline; the time is that of the searches alone.
-func bm25Run(texts []string, passages []passage) (eval.Run, time.Duration) {
+func bm25Run(texts []string, passages []stdlib.Passage) (eval.Run, time.Duration) {
 	b := bm25.Builder{}
 	for _, p := range passages {
 		b.Add(p.ID, p.Text)

@@ -16,6 +16,7 @@ import (
 	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/examples/internal/progress"
+	"github.com/golbert/golbert/examples/internal/stdlib"
 )
 
 // exact finds what exhaustive search over unquantised float32 vectors finds for the built-in questions. It is
@@ -45,7 +46,7 @@ type exactHit struct {
 	Score float32 `json:"score"`
 }
 
-func newExact(ctx context.Context, model *encoder.Model, passages []passage) (*exact, error) {
+func newExact(ctx context.Context, model *encoder.Model, passages []stdlib.Passage) (*exact, error) {
 	qs, err := questions()
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func newExact(ctx context.Context, model *encoder.Model, passages []passage) (*e
 }
 
 // exactKey tells whether a stored result is of these passages, these questions and this model.
-func exactKey(model string, passages []passage) string {
+func exactKey(model string, passages []stdlib.Passage) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q", model, questionsTSV)
 	for _, p := range passages {

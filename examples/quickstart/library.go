@@ -10,6 +10,7 @@ import (
 	"github.com/golbert/golbert/colbert"
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/examples/internal/progress"
+	"github.com/golbert/golbert/examples/internal/stdlib"
 	"github.com/golbert/golbert/index"
 )
 
@@ -21,14 +22,14 @@ type library struct {
 	enc    *encoder.Model
 	stderr io.Writer
 
-	passages []passage // read when first needed
+	passages []stdlib.Passage // read when first needed
 }
 
 func (l *library) exactFile() string { return filepath.Clean(l.dir) + ".exact.json" }
 
-func (l *library) read() (_ []passage, err error) {
+func (l *library) read() (_ []stdlib.Passage, err error) {
 	if l.passages == nil {
-		l.passages, err = readCorpus(l.root)
+		l.passages, err = stdlib.Read(l.root)
 	}
 	return l.passages, err
 }
@@ -108,7 +109,7 @@ func (l *library) build(ctx context.Context) error {
 	return ix.Close()
 }
 
-func documents(passages []passage) func(yield func(colbert.Document) bool) {
+func documents(passages []stdlib.Passage) func(yield func(colbert.Document) bool) {
 	return func(yield func(colbert.Document) bool) {
 		for _, p := range passages {
 			if !yield(colbert.Document{ID: p.ID, Text: p.Text}) {

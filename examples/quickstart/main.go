@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/golbert/golbert/encoder/golbertmini"
+	"github.com/golbert/golbert/examples/internal/stdlib"
 )
 
 func main() {
@@ -68,12 +69,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer enc.Close()
 	modelTime := time.Since(start)
-	root, err := goroot()
+	root, err := stdlib.Root()
 	if err != nil {
 		return err
 	}
 	if *dir == "" {
-		if *dir, err = defaultDir(goVersion(root), enc.Name(), *bits); err != nil {
+		if *dir, err = defaultDir(stdlib.Version(root), enc.Name(), *bits); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/golbert/golbert/encoder/golbertmini"
+	"github.com/golbert/golbert/examples/internal/stdlib"
 )
 
 // smallLibrary is a source tree of two packages.
@@ -61,7 +62,7 @@ func (Bird) Sing() {}
 
 func TestCorpusOfASmallTree(t *testing.T) {
 	l := smallLibrary(t)
-	require.Equal(t, "go1.99.1", goVersion(l.root))
+	require.Equal(t, "go1.99.1", stdlib.Version(l.root))
 	got, err := l.read()
 	require.NoError(t, err)
 	var ids []string

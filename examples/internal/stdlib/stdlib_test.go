@@ -1,4 +1,4 @@
-package main
+package stdlib
 
 import (
 	"errors"
@@ -12,21 +12,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func testCorpus(t *testing.T) []passage {
+func testCorpus(t *testing.T) []Passage {
 	t.Helper()
-	root, err := goroot()
-	if errors.Is(err, errNoGoroot) {
+	root, err := Root()
+	if errors.Is(err, ErrNoRoot) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	c, err := readCorpus(root)
+	c, err := Read(root)
 	require.NoError(t, err)
 	return c
 }
 
 func TestCorpus(t *testing.T) {
 	c := testCorpus(t)
-	byID := map[string]passage{}
+	byID := map[string]Passage{}
 	words := 0
 	for _, p := range c {
 		require.Empty(t, byID[p.ID].Text, "%s twice", p.ID)
@@ -68,10 +68,10 @@ func TestSplitKeepsEveryWordAndCutsAtParagraphs(t *testing.T) {
 }
 
 func TestGorootErrors(t *testing.T) {
-	_, err := readCorpus(filepath.Join(t.TempDir(), "absent"))
+	_, err := Read(filepath.Join(t.TempDir(), "absent"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "src"), 0o755))
-	_, err = readCorpus(dir)
-	require.ErrorIs(t, err, errNoGoroot)
+	_, err = Read(dir)
+	require.ErrorIs(t, err, ErrNoRoot)
 }

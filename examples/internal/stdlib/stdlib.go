@@ -1,4 +1,5 @@
-package main
+// Package stdlib reads the documentation of Go's standard library as passages: texts that every machine with Go has.
+package stdlib
 
 import (
 	"bytes"
@@ -19,9 +20,9 @@ import (
 	"strings"
 )
 
-// A passage is one piece of documentation that can be an answer: the doc comment of one exported symbol, or
+// A Passage is one piece of documentation that can be an answer: the doc comment of one exported symbol, or
 // a part of one when it is long.
-type passage struct {
+type Passage struct {
 	ID   string // "sync.WaitGroup.Wait"; the second part of a long one is "sync.WaitGroup#2"
 	Text string // the declaration on one line, then the documentation
 }
@@ -37,11 +38,12 @@ const headingBytes = 80
 // minWords is the least number of words that a comment needs to be a passage.
 const minWords = 4
 
-var errNoGoroot = errors.New("no Go source tree found")
+// ErrNoRoot reports that the source of the standard library is not on this machine.
+var ErrNoRoot = errors.New("no Go source tree found")
 
-// goroot finds the source of the standard library: what the go command says, then the environment, then
+// Root finds the source of the standard library: what the go command says, then the environment, then
 // what was compiled in.
-func goroot() (string, error) {
+func Root() (string, error) {
 	var tried []string
 	check := func(dir string) bool {
 		if dir == "" {
@@ -65,12 +67,12 @@ func goroot() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%w (looked in %q): install Go from https://go.dev/dl, or set GOROOT to a directory that holds src/fmt",
-		errNoGoroot, tried)
+		ErrNoRoot, tried)
 }
 
-// goVersion names the release of a source tree, from its VERSION file ("go1.26.0"); a tree without one, such
+// Version names the release of a source tree, from its VERSION file ("go1.26.0"); a tree without one, such
 // as a checkout of the development branch, is "devel".
-func goVersion(root string) string {
+func Version(root string) string {
 	b, err := os.ReadFile(filepath.Join(root, "VERSION"))
 	if err != nil {
 		return "devel"
@@ -79,11 +81,11 @@ func goVersion(root string) string {
 	return strings.TrimSpace(line)
 }
 
-// readCorpus returns the passages of the public packages of the standard library under root, in the order
+// Read returns the passages of the public packages of the standard library under root, in the order
 // of import paths and, in a package, of its documentation. The trees go and debug, for writers of compilers and
 // debuggers, are left out: they are a sixth of the whole and would cost everybody else ten seconds. Files are chosen as for linux/amd64 without
 // cgo on every machine, so that the corpus depends on the version of Go alone.
-func readCorpus(root string) ([]passage, error) {
+func Read(root string) ([]Passage, error) {
 	ctx := build.Default
 	ctx.GOROOT, ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = root, "linux", "amd64", false
 	src := filepath.Join(root, "src")
@@ -112,14 +114,14 @@ func readCorpus(root string) ([]passage, error) {
 		return nil, fmt.Errorf("reading the documentation under %s: %w", src, err)
 	}
 	if len(c.out) == 0 {
-		return nil, fmt.Errorf("%w: %s holds no packages", errNoGoroot, src)
+		return nil, fmt.Errorf("%w: %s holds no packages", ErrNoRoot, src)
 	}
 	return c.out, nil
 }
 
 // corpus collects passages; the fields from pkg on belong to the package being read.
 type corpus struct {
-	out  []passage
+	out  []Passage
 	seen map[string]bool
 	pkg  *doc.Package
 	fset *token.FileSet
@@ -263,7 +265,7 @@ func (c *corpus) add(id, heading, comment string) {
 			}
 		}
 		c.seen[unique] = true
-		c.out = append(c.out, passage{ID: unique, Text: heading + "\n" + text})
+		c.out = append(c.out, Passage{ID: unique, Text: heading + "\n" + text})
 	}
 }
 
