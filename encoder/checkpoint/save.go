@@ -106,9 +106,9 @@ func (c *Checkpoint) writeTensors(w io.Writer) error {
 		if c.Layout == Stanford && len(c.Head) == 1 {
 			switch d := &c.Head[0]; name {
 			case "linear.weight":
-				return f32Tensor(name, d.Weight, d.Out, d.In)
+				return Float32Tensor(name, d.Weight, d.Out, d.In)
 			case "linear.bias":
-				return f32Tensor(name, d.Bias, d.Out)
+				return Float32Tensor(name, d.Bias, d.Out)
 			}
 		}
 		t, _ := c.Tensors.Tensor(name)
@@ -130,17 +130,18 @@ func (c *Checkpoint) writeTensors(w io.Writer) error {
 
 // write writes a projection as its module's weights.
 func (d *Dense) write(w io.Writer) error {
-	ts := []Tensor{f32Tensor("linear.weight", d.Weight, d.Out, d.In)}
+	ts := []Tensor{Float32Tensor("linear.weight", d.Weight, d.Out, d.In)}
 	if len(d.Bias) > 0 {
-		ts = append(ts, f32Tensor("linear.bias", d.Bias, d.Out))
+		ts = append(ts, Float32Tensor("linear.bias", d.Bias, d.Out))
 	}
 	if len(d.ResidualWeight) > 0 {
-		ts = append(ts, f32Tensor("residual.weight", d.ResidualWeight, d.Out, d.In))
+		ts = append(ts, Float32Tensor("residual.weight", d.ResidualWeight, d.Out, d.In))
 	}
 	return WriteSafeTensors(w, ts, map[string]string{"format": "pt"})
 }
 
-func f32Tensor(name string, v []float32, shape ...int) Tensor {
+// Float32Tensor makes a tensor of float32 values, which are copied.
+func Float32Tensor(name string, v []float32, shape ...int) Tensor {
 	return Tensor{Name: name, DType: F32, Shape: shape, Data: appendFloats(nil, F32, v)}
 }
 

@@ -2,7 +2,9 @@ package golbertmini
 
 import (
 	"context"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -226,4 +228,38 @@ func TestPrecisions(t *testing.T) {
 	require.ErrorIs(t, err, encoder.ErrOptions)
 	_, err = load(file, 3)
 	require.ErrorIs(t, err, encoder.ErrOptions)
+}
+
+// TestExport: the exported checkpoint has the vectors of the embedded model.
+func TestExport(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "model")
+	require.NoError(t, Export(dir))
+	require.ErrorIs(t, Export(dir), fs.ErrExist)
+	entries, err := os.ReadDir(filepath.Dir(dir))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	e, err := encoder.Open(dir, nil)
+	require.NoError(t, err)
+	defer e.Close()
+	m, err := Open()
+	require.NoError(t, err)
+	defer m.Close()
+	texts := []string{"How do tides work, exactly?", "The moon's gravity (and the sun's) -- see [1].", strings.Repeat("a long text ", 200)}
+	for _, query := range []bool{true, false} {
+		encode := func(m *encoder.Model) []encoder.Encoded {
+			f := m.EncodeDocuments
+			if query {
+				f = m.EncodeQueries
+			}
+			out, err := f(ctx, texts, nil)
+			require.NoError(t, err)
+			return out
+		}
+		want := encode(m)
+		for i, got := range encode(e) {
+			require.Equal(t, want[i].Tokens, got.Tokens)
+			require.Equal(t, want[i].Truncated, got.Truncated)
+			require.InDeltaSlice(t, want[i].Vectors.Data, got.Vectors.Data, 1e-5)
+		}
+	}
 }

@@ -2,9 +2,11 @@ package golbertmini
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/encoder/checkpoint"
+	"github.com/golbert/golbert/encoder/golbertmini/internal/folder"
 	"github.com/golbert/golbert/encoder/tokenizer"
 )
 
@@ -14,9 +16,16 @@ const (
 	documentTokens = 256
 )
 
-// load makes a model of a file that mkmodel wrote: the tensors of a BERT backbone, matrices as int8, the
-// projection, and config.json and vocab.txt as bytes.
-func load(b []byte, p encoder.Precision) (*encoder.Model, error) {
+// parts are what a model file holds.
+type parts struct {
+	tensors       *checkpoint.SafeTensors
+	config, vocab []byte
+	projection    checkpoint.Tensor
+}
+
+// parse reads a file that mkmodel wrote: the tensors of a BERT backbone, matrices as int8, the projection, and
+// config.json and vocab.txt as bytes.
+func parse(b []byte) (*parts, error) {
 	ts, err := checkpoint.ParseSafeTensors(b)
 	if err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
@@ -28,33 +37,71 @@ func load(b []byte, p encoder.Precision) (*encoder.Model, error) {
 		}
 		return t
 	}
-	config, vocab, proj := part("config.json"), part("vocab.txt"), part("projection.weight")
+	p := &parts{tensors: ts, config: part("config.json").Data, vocab: part("vocab.txt").Data, projection: part("projection.weight")}
 	if err != nil {
 		return nil, err
 	}
-	if len(proj.Shape) != 2 {
-		return nil, fmt.Errorf("golbertmini: projection of shape %v: %w", proj.Shape, checkpoint.ErrCorrupt)
+	if len(p.projection.Shape) != 2 {
+		return nil, fmt.Errorf("golbertmini: projection of shape %v: %w", p.projection.Shape, checkpoint.ErrCorrupt)
 	}
-	tok, err := tokenizer.FromVocab(vocab.Data, tokenizer.VocabOptions{})
+	return p, nil
+}
+
+// load makes a model of a file.
+func load(b []byte, precision encoder.Precision) (*encoder.Model, error) {
+	p, err := parse(b)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.FromVocab(p.vocab, tokenizer.VocabOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}
 	c := &checkpoint.Checkpoint{
 		Layout:    checkpoint.HuggingFace,
-		Tensors:   ts,
-		Head:      []checkpoint.Dense{{In: proj.Shape[1], Out: proj.Shape[0], Weight: proj.Float32s(nil)}},
+		Tensors:   p.tensors,
+		Head:      []checkpoint.Dense{{In: p.projection.Shape[1], Out: p.projection.Shape[0], Weight: p.projection.Float32s(nil)}},
 		Retrieval: checkpoint.Retrieval{QueryLength: queryTokens, DocumentLength: documentTokens, ExpansionID: -1, Skiplist: checkpoint.StanfordSkiplist(tok)},
 		Tokenizer: tok,
 	}
 	if mask, ok := tok.MASK(); ok {
 		c.Retrieval.ExpansionID = mask
 	}
-	if c.Config, err = checkpoint.ParseConfig("config.json", config.Data); err != nil {
+	if c.Config, err = checkpoint.ParseConfig("config.json", p.config); err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}
-	m, err := encoder.New(c, &encoder.Options{Name: Name, Precision: p})
+	m, err := encoder.New(c, &encoder.Options{Name: Name, Precision: precision})
 	if err != nil {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}
 	return m, nil
+}
+
+// Export writes the model to dir, which must not exist, as a checkpoint in the layout of sentence-transformers'
+// MultiVectorEncoder, with float32 weights (91 MB): a start for training, and for programs that read no golbert.
+func Export(dir string) error {
+	p, err := parse(file)
+	if err != nil {
+		return err
+	}
+	m := &folder.Model{Config: p.config, Vocab: p.vocab, Projection: p.projection.Float32s(nil), Dim: p.projection.Shape[0], Hidden: p.projection.Shape[1],
+		QueryTokens: queryTokens, DocumentTokens: documentTokens}
+	for _, name := range p.tensors.Names() {
+		t, _ := p.tensors.Tensor(name)
+		if t.DType == checkpoint.U8 || name == "projection.weight" || strings.HasSuffix(name, "_scale") {
+			continue
+		}
+		v := t.Float32s(nil)
+		if s, ok := p.tensors.Tensor(name + "_scale"); ok {
+			scales := s.Float32s(nil)
+			if len(scales) == 0 || len(v)%len(scales) != 0 {
+				return fmt.Errorf("golbertmini: %d scales of %s: %w", len(scales), name, checkpoint.ErrCorrupt)
+			}
+			for i := range v {
+				v[i] *= scales[i/(len(v)/len(scales))]
+			}
+		}
+		m.Tensors = append(m.Tensors, checkpoint.Float32Tensor(name, v, t.Shape...))
+	}
+	return folder.Write(dir, m)
 }

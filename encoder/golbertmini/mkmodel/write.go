@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/golbert/golbert/encoder/checkpoint"
+	"github.com/golbert/golbert/encoder/golbertmini/internal/folder"
 	"github.com/golbert/golbert/internal/kernel"
 )
 
@@ -17,15 +18,15 @@ import (
 func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int64, error) {
 	var ts []checkpoint.Tensor
 	for _, name := range c.Tensors.Names() {
-		short, ok := strings.CutPrefix(name, c.Prefix)
-		if !ok || strings.HasPrefix(short, "pooler.") || strings.HasSuffix(short, "position_ids") {
+		short, ok := backbone(c, name)
+		if !ok {
 			continue
 		}
 		t, _ := c.Tensors.Tensor(name)
 		v := t.Float32s(nil)
 		switch {
 		case len(t.Shape) != 2:
-			ts = append(ts, f32(short, v, t.Shape...))
+			ts = append(ts, checkpoint.Float32Tensor(short, v, t.Shape...))
 		case strings.Contains(short, "position_embeddings") || strings.Contains(short, "token_type"):
 			// Small, and part of every token's input: half precision.
 			ts = append(ts, f16(short, v, t.Shape...))
@@ -33,7 +34,7 @@ func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int6
 			ts = append(ts, int8s(short, v, t.Shape[0], t.Shape[1])...)
 		}
 	}
-	ts = append(ts, f32("projection.weight", proj, dim, len(proj)/dim))
+	ts = append(ts, checkpoint.Float32Tensor("projection.weight", proj, dim, len(proj)/dim))
 	for _, name := range []string{"config.json", "vocab.txt"} {
 		b, err := os.ReadFile(filepath.Join(c.Dir, name))
 		if err != nil {
@@ -61,12 +62,29 @@ func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int6
 	return st.Size(), f.Close()
 }
 
-func f32(name string, v []float32, shape ...int) checkpoint.Tensor {
-	b := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+// writeFolder writes the backbone and the projection, in float32, as a checkpoint.
+func writeFolder(dir string, c *checkpoint.Checkpoint, proj []float32, dim int) error {
+	m := &folder.Model{Projection: proj, Dim: dim, Hidden: len(proj) / dim, QueryTokens: 64, DocumentTokens: 256}
+	for _, name := range c.Tensors.Names() {
+		if short, ok := backbone(c, name); ok {
+			t, _ := c.Tensors.Tensor(name)
+			m.Tensors = append(m.Tensors, checkpoint.Float32Tensor(short, t.Float32s(nil), t.Shape...))
+		}
 	}
-	return checkpoint.Tensor{Name: name, DType: checkpoint.F32, Shape: shape, Data: b}
+	var err error
+	if m.Config, err = os.ReadFile(filepath.Join(c.Dir, "config.json")); err != nil {
+		return err
+	}
+	if m.Vocab, err = os.ReadFile(filepath.Join(c.Dir, "vocab.txt")); err != nil {
+		return err
+	}
+	return folder.Write(dir, m)
+}
+
+// backbone gives a tensor's name without the prefix, and false for what no forward pass needs.
+func backbone(c *checkpoint.Checkpoint, name string) (string, bool) {
+	short, ok := strings.CutPrefix(name, c.Prefix)
+	return short, ok && !strings.HasPrefix(short, "pooler.") && !strings.HasSuffix(short, "position_ids")
 }
 
 func f16(name string, v []float32, shape ...int) checkpoint.Tensor {
@@ -111,7 +129,7 @@ func int8s(name string, v []float32, rows, cols int) []checkpoint.Tensor {
 	}
 	return []checkpoint.Tensor{
 		{Name: name, DType: checkpoint.I8, Shape: []int{rows, cols}, Data: data},
-		f32(name+"_scale", scales, rows),
+		checkpoint.Float32Tensor(name+"_scale", scales, rows),
 	}
 }
 
