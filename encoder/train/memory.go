@@ -73,7 +73,6 @@ func (a *arena) end() {
 type crew struct {
 	hands []*hand
 	packs []*kernel.Packed // of what all share
-	one   []float32
 }
 
 // hand is one goroutine's working memory.
@@ -125,12 +124,4 @@ func (c *crew) each(n int, f func(h *hand, i int)) {
 // eachBlock runs f for blocks of size of n rows.
 func (c *crew) eachBlock(n, size int, f func(h *hand, from, to int)) {
 	c.each((n+size-1)/size, func(h *hand, i int) { f(h, i*size, min(n, (i+1)*size)) })
-}
-
-// ones gives n times one.
-func (c *crew) ones(n int) []float32 {
-	for len(c.one) < n {
-		c.one = append(c.one, 1)
-	}
-	return c.one[:n]
 }

@@ -77,14 +77,7 @@ func (a *attention) head(w *hand, out, qkv []float32, seq, head int) {
 				kernel.Softmax(row)
 				continue
 			}
-			top, at := row[0], 0
-			for i, v := range row {
-				if v > top {
-					top, at = v, i
-				}
-			}
-			kernel.Softmax(row)
-			a.lse[head*a.rows()+from+r0+r] = top - float32(math.Log(float64(row[at])))
+			a.lse[head*a.rows()+from+r0+r] = kernel.SoftmaxLog(row)
 		}
 		pv.Gemm(out[(from+r0)*a.h+head*a.d:], a.h, scores, keys, rows, nil)
 	}
@@ -120,21 +113,18 @@ func (a *attention) headGrad(w *hand, dqkv, dy, out, qkv []float32, seq, head in
 		p := probs[:rows*n]
 		kernel.ExpNeg(p)
 		pd.Gemm(ds, n, v, ld, rows, &kernel.Epilogue{Bias: own})
-		g := ds[:len(p)]
-		for i, x := range p {
-			g[i] *= x
-		}
+		kernel.Mul(ds, p, ds)
 		pdT.Gemm(dq[k0*ld+2*a.h:], ld, probs, n, rows, nil)
 		pqT.Gemm(dq[k0*ld+a.h:], ld, ds, n, rows, &kernel.Epilogue{Scale: a.scale})
 		ps.RepackT(ds, n, rows, n)
-		transpose(keyT, rows, k, ld, rows, d)
+		kernel.Transpose(keyT, rows, k, ld, rows, d)
 		ep := kernel.Epilogue{Scale: a.scale}
 		if k0 > 0 {
 			ep.Add, ep.LdAdd = dqT, n
 		}
 		ps.Gemm(dqT, n, keyT, rows, d, &ep)
 	}
-	transpose(dq, ld, dqT, n, d, n)
+	kernel.Transpose(dq, ld, dqT, n, d, n)
 	for i := keys; i < n; i++ { // tokens that nobody attends to
 		clear(dq[i*ld+a.h : i*ld+a.h+d])
 		clear(dq[i*ld+2*a.h : i*ld+2*a.h+d])

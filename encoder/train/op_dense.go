@@ -235,7 +235,7 @@ func (s *step) addDense(sp span, dy, x []float32) {
 		buf := h.memory(0, gradRows*ld)
 		for c := range chunks {
 			a, b := c*tokenChunk, min(n, (c+1)*tokenChunk)
-			transpose(buf, ld, dy[a*d.out+p.at+from:], d.out, b-a, to-from)
+			kernel.Transpose(buf, ld, dy[a*d.out+p.at+from:], d.out, b-a, to-from)
 			if p.b != nil && p.b.param != nil {
 				for r := range to - from {
 					p.b.param.Grad[from+r] += kernel.Dot(buf[r*ld:r*ld+b-a], ones[:b-a])
@@ -255,22 +255,3 @@ var ones = func() (v [tokenChunk]float32) {
 	}
 	return v
 }()
-
-// transpose writes the rows x cols matrix in src (at stride lds) to dst as cols x rows (at stride ldd).
-func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	i := 0
-	for ; i+8 <= rows; i += 8 {
-		s0, s1, s2, s3 := src[i*lds:][:cols], src[(i+1)*lds:][:cols], src[(i+2)*lds:][:cols], src[(i+3)*lds:][:cols]
-		s4, s5, s6, s7 := src[(i+4)*lds:][:cols], src[(i+5)*lds:][:cols], src[(i+6)*lds:][:cols], src[(i+7)*lds:][:cols]
-		for j := range s0 {
-			d := dst[j*ldd+i:][:8:8]
-			d[0], d[1], d[2], d[3] = s0[j], s1[j], s2[j], s3[j]
-			d[4], d[5], d[6], d[7] = s4[j], s5[j], s6[j], s7[j]
-		}
-	}
-	for ; i < rows; i++ {
-		for j, v := range src[i*lds:][:cols] {
-			dst[j*ldd+i] = v
-		}
-	}
-}

@@ -20,22 +20,12 @@ var activations = map[string]activation{"gelu": gelu, "relu": relu, "silu": silu
 
 // gelu is x Phi(x), whose derivative is Phi(x) + x phi(x).
 func gelu(y, d, x []float32) {
-	copy(y, x)
-	kernel.GELUSlice(y)
-	if d == nil {
+	if d != nil {
+		kernel.GELUGrad(y, d, x)
 		return
 	}
-	for i, v := range x {
-		d[i] = max(-0.5*v*v, -1e30)
-	}
-	kernel.ExpNeg(d)
-	for i, v := range x {
-		phi := float32(0.5)
-		if v > 1e-15 || v < -1e-15 {
-			phi = y[i] / v
-		}
-		d[i] = phi + v*d[i]*0.3989422804014327 // 1 / sqrt(2 pi)
-	}
+	copy(y, x)
+	kernel.GELUSlice(y)
 }
 
 func relu(y, d, x []float32) {
@@ -93,10 +83,7 @@ func (s *step) activate(name string, x *gorgonia.Node, act activation) (*gorgoni
 			shape: x.Shape().Clone(),
 			do: func(dx []float32, v [][]float32) {
 				s.crew.eachBlock(len(dx), elementBlock, func(_ *hand, a, b int) {
-					d, g, o := slope[a:b], v[0][a:b], dx[a:b]
-					for i := range o {
-						o[i] = g[i] * d[i]
-					}
+					kernel.Mul(dx[a:b], v[0][a:b], slope[a:b])
 				})
 				s.mem.put(slope)
 			},

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"math"
-
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
@@ -59,11 +57,7 @@ func (s *step) layerNorm(name string, x *gorgonia.Node, l *norm) (*gorgonia.Node
 	return s.apply(f, inputs...)
 }
 
-// normGrad is the derivative of a layer norm by its input, with mean m and deviation s of a row and z = (x - m) / s:
-//
-//	dx = (g - mean(g) - z mean(g z)) / s    where g = dy gamma
-//
-// and adds sum(dy z) to gamma's gradient and sum(dy) to beta's.
+// normGrad is the derivative of a layer norm by its input; it adds to the gradients of gamma and beta.
 func (s *step) normGrad(l *norm, dx, dy, x []float32, n, h int) {
 	blocks := (n + normBlock - 1) / normBlock
 	learns := len(l.params()) > 0
@@ -71,42 +65,16 @@ func (s *step) normGrad(l *norm, dx, dy, x []float32, n, h int) {
 	if learns {
 		sums = s.mem.get(blocks * 2 * h)
 	}
-	gamma := l.gamma.value
-	unit := s.crew.ones(h)
 	s.crew.eachBlock(n, normBlock, func(w *hand, a, b int) {
-		z, g := w.memory(0, h), w.memory(1, h)
-		var dgamma, dbeta []float32
+		sum := w.memory(0, 2*h) // of nothing that is asked for
 		if learns {
 			at := a / normBlock * 2 * h
-			dgamma, dbeta = sums[at:at+h], sums[at+h:at+2*h]
-			clear(dgamma)
-			clear(dbeta)
+			sum = sums[at : at+2*h]
 		}
+		clear(sum)
 		for i := a; i < b; i++ {
-			row, d, out := x[i*h:(i+1)*h], dy[i*h:(i+1)*h], dx[i*h:(i+1)*h]
-			mean := kernel.Dot(row, unit) / float32(h)
-			for j, v := range row {
-				z[j] = v - mean
-			}
-			inv := float32(1 / math.Sqrt(float64(kernel.Dot(z, z)/float32(h)+l.eps)))
-			if learns {
-				for j, v := range d {
-					zj := z[j] * inv
-					z[j] = zj
-					g[j] = v * gamma[j]
-					dgamma[j] += v * zj
-					dbeta[j] += v
-				}
-			} else {
-				for j, v := range d {
-					z[j] *= inv
-					g[j] = v * gamma[j]
-				}
-			}
-			mg, mgz := kernel.Dot(g, unit)/float32(h), kernel.Dot(g, z)/float32(h)
-			for j, v := range g {
-				out[j] = (v - mg - z[j]*mgz) * inv
-			}
+			at, to := i*h, (i+1)*h
+			kernel.LayerNormGrad(dx[at:to], dy[at:to], x[at:to], l.gamma.value, sum[:h], sum[h:], l.eps)
 		}
 	})
 	if !learns {
@@ -123,12 +91,7 @@ func (s *step) normGrad(l *norm, dx, dy, x []float32, n, h int) {
 	s.mem.put(sums)
 }
 
-func add(x, y []float32) {
-	x = x[:len(y)]
-	for i, v := range y {
-		x[i] += v
-	}
-}
+func add(x, y []float32) { kernel.AddScaled(x, y, 1) }
 
 // normalize scales rows to unit length. A row of zeros stays one, and has no gradient.
 func (s *step) normalize(x *gorgonia.Node) (*gorgonia.Node, error) {

@@ -3,6 +3,8 @@ package train
 import (
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // lookup is one embedding table, and the row of it that each token takes.
@@ -139,7 +141,8 @@ func (s *step) maxSim(x *gorgonia.Node, queries, documents []int, weight float32
 						for d := range nd {
 							w := g[i*nd+d] * weight
 							for t := queries[i]; w != 0 && t < queries[i+1]; t++ {
-								addScaled(dx[t*dim:(t+1)*dim], x[(documents[d]+int(best[d*tokens+t]))*dim:], w)
+								r := documents[d] + int(best[d*tokens+t])
+								kernel.AddScaled(dx[t*dim:(t+1)*dim], x[r*dim:(r+1)*dim], w)
 							}
 						}
 						return
@@ -150,7 +153,7 @@ func (s *step) maxSim(x *gorgonia.Node, queries, documents []int, weight float32
 						w := g[q*nd+d] * weight
 						for t := queries[q]; w != 0 && t < queries[q+1]; t++ {
 							r := documents[d] + int(best[d*tokens+t])
-							addScaled(dx[r*dim:(r+1)*dim], x[t*dim:], w)
+							kernel.AddScaled(dx[r*dim:(r+1)*dim], x[t*dim:(t+1)*dim], w)
 						}
 					}
 				})
@@ -159,11 +162,4 @@ func (s *step) maxSim(x *gorgonia.Node, queries, documents []int, weight float32
 		return gorgonia.Nodes{dx}, err
 	}
 	return s.apply(f, x)
-}
-
-func addScaled(x, y []float32, w float32) {
-	y = y[:len(x)]
-	for i, v := range y {
-		x[i] += w * v
-	}
 }

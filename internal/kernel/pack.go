@@ -102,22 +102,7 @@ func (p *Packed) panel(at int) []float32 {
 
 // packPanel transposes rows of src (k values at stride lds) into dst, [k][w], and zeroes the lanes that are left.
 func packPanel(dst, src []float32, rows, k, lds, w int) {
-	j := 0
-	for ; j+4 <= rows; j += 4 {
-		// Four rows at a time: a cache line of dst is touched 4 times less often.
-		s0, s1, s2, s3 := src[j*lds:j*lds+k], src[(j+1)*lds:(j+1)*lds+k], src[(j+2)*lds:(j+2)*lds+k], src[(j+3)*lds:(j+3)*lds+k]
-		s1, s2, s3 = s1[:len(s0)], s2[:len(s0)], s3[:len(s0)]
-		for i := range s0 {
-			d := dst[i*w+j:]
-			d = d[:4:4]
-			d[0], d[1], d[2], d[3] = s0[i], s1[i], s2[i], s3[i]
-		}
-	}
-	for ; j < rows; j++ {
-		for i, v := range src[j*lds : j*lds+k] {
-			dst[i*w+j] = v
-		}
-	}
+	transpose(active, dst, w, src, lds, rows, k)
 	if rows < w {
 		for i := range k {
 			clear(dst[i*w+rows : (i+1)*w])

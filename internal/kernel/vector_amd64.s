@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func softmaxAVX2(x *float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·softmaxAVX2(SB), NOSPLIT, $0-16
+// func softmaxAVX2(x *float32, n int) (top float32, sum float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-24
 	MOVQ    x+0(FP), AX
 	MOVQ    n+8(FP), CX
 	VMOVUPS negInf<>+0(SB), Y1
@@ -44,6 +44,7 @@ max_done:
 	VPERMILPS    $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
 	VBROADCASTSS X1, Y0
+	MOVSS        X0, top+16(FP)
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         AX, DX
@@ -124,6 +125,7 @@ exp_done:
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
 	VBROADCASTSS X0, Y1
+	MOVSS        X1, sum+20(FP)
 	VMOVUPS      one<>+0(SB), Y0
 	VDIVPS       Y1, Y0, Y0
 	SUBQ         $0x08, CX
@@ -1401,9 +1403,9 @@ scale_done:
 	VZEROUPPER
 	RET
 
-// func softmaxAVX512(x *float32, n int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·softmaxAVX512(SB), NOSPLIT, $0-16
+// func softmaxAVX512(x *float32, n int) (top float32, sum float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-24
 	MOVQ    x+0(FP), AX
 	MOVQ    n+8(FP), CX
 	VMOVUPS negInf<>+0(SB), Z1
@@ -1440,6 +1442,7 @@ max_done:
 	VPERMILPS     $0xb1, X0, X1
 	VMAXPS        X1, X0, X0
 	VBROADCASTSS  X0, Z0
+	MOVSS         X0, top+16(FP)
 	VPXORD        Z3, Z3, Z3
 	VPXORD        Z4, Z4, Z4
 	MOVQ          AX, DX
@@ -1518,6 +1521,7 @@ exp_done:
 	VPERMILPS     $0xb1, X1, X0
 	VADDPS        X0, X1, X1
 	VBROADCASTSS  X1, Z3
+	MOVSS         X3, sum+20(FP)
 	VMOVUPS       one<>+0(SB), Z0
 	VDIVPS        Z3, Z0, Z0
 	SUBQ          $0x10, CX

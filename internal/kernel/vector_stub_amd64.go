@@ -4,10 +4,10 @@
 
 package kernel
 
-// softmaxAVX2 is Softmax of n > 0 values.
+// softmaxAVX2 is Softmax of n > 0 values; it returns the largest and the sum of the exponentials below it.
 //
 //go:noescape
-func softmaxAVX2(x *float32, n int)
+func softmaxAVX2(x *float32, n int) (top float32, sum float32)
 
 // geluTileAVX2 is GELU of rows > 0 rows of n > 0 values each, at stride ldx bytes.
 //
@@ -39,10 +39,10 @@ func dotAVX2(a *float32, b *float32, n int) float32
 //go:noescape
 func scaleAVX2(x *float32, n int, f float32)
 
-// softmaxAVX512 is Softmax of n > 0 values.
+// softmaxAVX512 is Softmax of n > 0 values; it returns the largest and the sum of the exponentials below it.
 //
 //go:noescape
-func softmaxAVX512(x *float32, n int)
+func softmaxAVX512(x *float32, n int) (top float32, sum float32)
 
 // geluTileAVX512 is GELU of rows > 0 rows of n > 0 values each, at stride ldx bytes.
 //

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, gather, levels, residual or peak")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, gather, levels, residual, peak or grad")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -24,6 +24,7 @@ func main() {
 		"levels":   genLevels,
 		"residual": genResidual,
 		"peak":     genPeak,
+		"grad":     genGrad,
 	}[*file]
 	if !ok {
 		log.Fatalf("unknown -file %q", *file)

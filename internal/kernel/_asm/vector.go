@@ -121,9 +121,9 @@ func (s isa) expNeg(x VecVirtual) {
 }
 
 func genSoftmax(s isa) {
-	TEXT("softmax"+s.String(), NOSPLIT, "func(x *float32, n int)")
+	TEXT("softmax"+s.String(), NOSPLIT, "func(x *float32, n int) (top, sum float32)")
 	Pragma("noescape")
-	Doc("softmax" + s.String() + " is Softmax of n > 0 values.")
+	Doc("softmax" + s.String() + " is Softmax of n > 0 values; it returns the largest and the sum of the exponentials below it.")
 	x, n := load64("x"), load64("n")
 
 	top, inf := s.v(), s.v()
@@ -138,6 +138,7 @@ func genSoftmax(s isa) {
 		VMAXPS(v, top, top)
 	})
 	VBROADCASTSS(s.maxLanes(top).AsX(), top)
+	Store(top.AsX(), Return("top"))
 
 	sum, zero := s.v(), s.v()
 	s.zero(sum)
@@ -155,6 +156,7 @@ func genSoftmax(s isa) {
 	})
 	inv, one := s.v(), s.v()
 	VBROADCASTSS(s.sumLanes(sum).AsX(), sum)
+	Store(sum.AsX(), Return("sum"))
 	VMOVUPS(constF32("one", 1), one)
 	VDIVPS(sum, one, inv)
 	s.stream("scale", n, 1, []GPVirtual{x}, func(_, disp int, m *mask) {
@@ -185,21 +187,27 @@ func (s isa) horner(name string, c []float64, x VecVirtual) VecVirtual {
 
 // gelu replaces x by x * Phi(x) = h + h * erf(x / sqrt 2) with h = x / 2.
 func (s isa) gelu(x VecVirtual) {
+	h, p := s.geluParts(x)
+	VMOVAPS(h, x)
+	VFMADD231PS(p, h, x)
+}
+
+// geluParts gives x / 2 and erf(x / sqrt 2).
+func (s isa) geluParts(x VecVirtual) (h, p VecVirtual) {
 	h, z, z2 := s.v(), s.v(), s.v()
 	VMULPS(constF32("half", 0.5), x, h)
 	VMULPS(constF32("sqrtHalf", 0.70710678118654752), x, z)
 	VMINPS(constF32("erfMax", 4), z, z)
 	VMAXPS(constF32("erfMin", -4), z, z)
 	VMULPS(z, z, z2)
-	p := s.horner("erfP", erfP, z2)
+	p = s.horner("erfP", erfP, z2)
 	q := s.horner("erfQ", erfQ, z2)
 	VMULPS(z, p, p)
 	VDIVPS(q, p, p)
 	// What the rounding leaves above 1 would become an error proportional to x.
 	VMINPS(constF32("one", 1), p, p)
 	VMAXPS(constF32("minusOne", -1), p, p)
-	VMOVAPS(h, x)
-	VFMADD231PS(p, h, x)
+	return h, p
 }
 
 func genGELU(s isa) {
@@ -294,24 +302,14 @@ func (s isa) zeros(n int) []VecVirtual {
 	return r
 }
 
-func genLayerNorm(s isa) {
-	TEXT("layerNorm"+s.String(), NOSPLIT, "func(dst, x, gamma, beta *float32, n int, eps float32)")
-	Pragma("noescape")
-	Doc("layerNorm" + s.String() + " is LayerNorm of n > 0 values; beta may be nil.")
-	x, n := load64("x"), load64("n")
-	count := s.v()
-	{
-		c := XMM()
-		VXORPS(c, c, c)
-		VCVTSI2SSQ(n, c, c)
-		VBROADCASTSS(c, count)
-	}
+// moments gives the mean of n values and 1 / sqrt(variance + eps), the argument.
+func (s isa) moments(x, n GPVirtual, count VecVirtual) (mean, inv VecVirtual) {
 	sum := s.zeros(4)
 	p := again(x)
 	s.stream("sum", again(n), 4, []GPVirtual{p}, func(u, disp int, m *mask) {
 		VADDPS(s.get(p, disp, m), sum[u], sum[u])
 	})
-	mean := s.total(sum)
+	mean = s.total(sum)
 	VDIVPS(count, mean, mean)
 
 	sq := s.zeros(4)
@@ -326,7 +324,8 @@ func genLayerNorm(s isa) {
 		}
 		VFMADD231PS(v, v, sq[u])
 	})
-	inv, eps, one := s.total(sq), s.v(), s.v()
+	inv = s.total(sq)
+	eps, one := s.v(), s.v()
 	VDIVPS(count, inv, inv)
 	s.broadcast("eps", eps)
 	VADDPS(eps, inv, inv)
@@ -334,6 +333,22 @@ func genLayerNorm(s isa) {
 	VMOVUPS(constF32("one", 1), one)
 	VDIVPS(inv, one, inv)
 
+	return mean, inv
+}
+
+func genLayerNorm(s isa) {
+	TEXT("layerNorm"+s.String(), NOSPLIT, "func(dst, x, gamma, beta *float32, n int, eps float32)")
+	Pragma("noescape")
+	Doc("layerNorm" + s.String() + " is LayerNorm of n > 0 values; beta may be nil.")
+	x, n := load64("x"), load64("n")
+	count := s.v()
+	{
+		c := XMM()
+		VXORPS(c, c, c)
+		VCVTSI2SSQ(n, c, c)
+		VBROADCASTSS(c, count)
+	}
+	mean, inv := s.moments(x, n, count)
 	dst, gamma, beta := load64("dst"), load64("gamma"), load64("beta")
 	apply := func(name string, ptrs []GPVirtual) {
 		s.stream(name, n, 1, ptrs, func(_, disp int, m *mask) {
