@@ -175,11 +175,16 @@ func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error
 	if err != nil {
 		return nil, err
 	}
+	dst = slices.Grow(dst, len(list)) // an ordinal takes a byte at least
 	next, docs := uint64(0), s.f.toc.docs
 	for i := 0; i < len(list); {
-		v := uint64(list[i])
-		n := 1
-		if v >= 0x80 {
+		v, n := uint64(list[i]), 1
+		if i+1 < len(list) && v&uint64(list[i+1]) < 0x80 {
+			// Of one byte or two, without a branch: which of them is hard to predict.
+			more := v >> 7
+			v = v&0x7f | uint64(list[i+1])<<7&-more
+			n += int(more)
+		} else if v >= 0x80 {
 			if v, n = binary.Uvarint(list[i:]); n <= 0 {
 				return nil, s.f.corrupt(secPostings, from+uint64(i), nil, "varint runs over the end of the list")
 			}

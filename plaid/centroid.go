@@ -81,7 +81,7 @@ func (st *state) prepareSpace(ranks int) {
 	sp, cb := &st.spaces[st.cur], st.s.spaces[st.cur].cb
 	dim, k, lanes := cb.Dim(), cb.K(), st.lanes
 	// The scores of centroids only help to find and to compare candidates; the hits' own are made of decoded vectors.
-	if sp.rows = cb.Rows16(); sp.rows != nil {
+	if sp.rows = cb.Rows8(); sp.rows != nil {
 		sp.low.Repack(sp.rot, lanes, dim)
 	} else {
 		sp.gemm.Repack(sp.rot, lanes, dim, dim)

@@ -56,7 +56,7 @@ type spaceState struct {
 	rot   []float32 // the query in codec space, lanes x dim; zeros behind its rows
 	query kernel.Query
 	gemm  kernel.Packed
-	low   kernel.PackedBF16 // instead of gemm where rows is set
+	low   kernel.PackedInt8 // instead of gemm where rows is set
 	rows  *kernel.Rows
 
 	residual   kernel.ResidualQuery

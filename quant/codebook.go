@@ -167,15 +167,15 @@ func (c *Codebook) RowBytes() int { return (c.dim*c.nbits + 7) / 8 }
 // to values that float16 represents. Read-only.
 func (c *Codebook) Centroids() []float32 { return c.centroids }
 
-// Rows16 returns the centroids in bfloat16, made at first use, for products that need no more; nil where such products
+// Rows8 returns the centroids in bytes, made at first use, for products that need no more; nil where such products
 // are not faster than those of float32. Read-only.
-func (c *Codebook) Rows16() *kernel.Rows {
-	if !kernel.FastBF16() {
+func (c *Codebook) Rows8() *kernel.Rows {
+	if !kernel.FastInt8() {
 		return nil
 	}
 	c.lowOnce.Do(func() {
 		c.low = new(kernel.Rows)
-		c.low.BF16(c.centroids, c.dim, c.k, c.dim)
+		c.low.Int8(c.centroids, c.dim, c.k, c.dim)
 	})
 	return c.low
 }

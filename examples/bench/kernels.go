@@ -172,9 +172,8 @@ func (b *bench) kernels() []aKernel {
 		codes[i], norms[i] = uint32(r.IntN(book)), 1
 	}
 	base := make([]float32, book*queryRows)
-	table := make([]uint8, book*queryRows)
 	for i := range base {
-		base[i], table[i] = r.Float32(), uint8(r.Uint32())
+		base[i] = r.Float32()
 	}
 	for _, bits := range []int{1, 2, 4, 8} {
 		if dim*bits%8 != 0 {
@@ -192,11 +191,19 @@ func (b *bench) kernels() []aKernel {
 		rq := kernel.NewResidualQuery(levels, q, queryRows)
 		out = append(out, aKernel{name: "maxsim_" + string(rune('0'+bits)) + "bit", work: one, docs: 1, call: func() { rq.MaxSim(base, codes, rows, norms) }})
 	}
+	// A posting list of every third of so many documents as a block of stage 3 has.
+	rows, list := make([]uint8, 512<<10), []uint32{}
+	for i := range rows {
+		rows[i] = uint8(r.Uint32())
+	}
+	for i := 0; i < len(rows)/queryRows; i += 3 {
+		list = append(list, uint32(i))
+	}
 	half := make([]uint16, docRows*dim)
 	kernel.F32ToF16(half, docs[:len(half)])
 	wide := make([]float32, len(half))
 	return append(out,
-		aKernel{name: "interact_u8", work: docRows * queryRows, bytes: true, docs: 1, call: func() { kernel.InteractU8(table, queryRows, codes) }},
+		aKernel{name: "raise_u8", work: float64(len(list) * queryRows), bytes: true, call: func() { kernel.RaiseU8(rows, queryRows, 0, list, rows[:queryRows]) }},
 		aKernel{name: "f16_to_f32", work: float64(2 * len(half)), bytes: true, call: func() { kernel.F16ToF32(wide, half) }},
 		aKernel{name: "f32_to_f16", work: float64(4 * len(half)), bytes: true, call: func() { kernel.F32ToF16(half, wide) }},
 	)

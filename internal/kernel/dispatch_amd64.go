@@ -188,42 +188,6 @@ func maxU32(l isa, x []uint32) uint32 {
 	return top
 }
 
-func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
-	if l == isaGeneric {
-		return interactU8Generic(table, lanes, codes)
-	}
-	// Rows out of cache cost some 5 ns each.
-	const block = 8 << 10
-	var sum uint32
-	for at := 0; at < lanes; {
-		var acc [64]uint8
-		var part uint32
-		width := lanes - at
-		for rest := codes; len(rest) > 0; {
-			n := min(len(rest), block)
-			switch {
-			case width >= 64 && l >= isaAVX512:
-				part = interact64AVX512(&acc[0], &table[at], lanes, &rest[0], n)
-			case width >= 32:
-				part = interact32AVX2(&acc[0], &table[at], lanes, &rest[0], n)
-			default:
-				part = interact16AVX2(&acc[0], &table[at], lanes, &rest[0], n)
-			}
-			rest = rest[n:]
-		}
-		switch {
-		case width >= 64 && l >= isaAVX512:
-			at += 64
-		case width >= 32:
-			at += 32
-		default:
-			at += 16
-		}
-		sum += part
-	}
-	return sum
-}
-
 func raiseU8(l isa, acc []uint8, lanes int, first, rows uint32, ords []uint32, row []uint8) {
 	if l == isaGeneric {
 		raiseU8Generic(acc, lanes, first, rows, ords, row)

@@ -154,41 +154,6 @@ func maxU32(l isa, x []uint32) uint32 {
 	return max(top, maxU32Generic(x))
 }
 
-func interactU8(l isa, table []uint8, lanes int, codes []uint32) uint32 {
-	if l == isaGeneric {
-		return interactU8Generic(table, lanes, codes)
-	}
-	// Rows out of cache cost some 10 ns each.
-	const block = 4 << 10
-	var sum uint32
-	for at := 0; at < lanes; {
-		var acc [64]uint8
-		var part uint32
-		width := lanes - at
-		switch {
-		case width >= 64:
-			width = 64
-		case width >= 32:
-			width = 32
-		}
-		for rest := codes; len(rest) > 0; {
-			n := min(len(rest), block)
-			switch width {
-			case 64:
-				part = interact64NEON(&acc[0], &table[at], lanes, &rest[0], n)
-			case 32:
-				part = interact32NEON(&acc[0], &table[at], lanes, &rest[0], n)
-			default:
-				part = interact16NEON(&acc[0], &table[at], lanes, &rest[0], n)
-			}
-			rest = rest[n:]
-		}
-		at += width
-		sum += part
-	}
-	return sum
-}
-
 func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
 	if l == isaGeneric || !hasDot() {
 		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)

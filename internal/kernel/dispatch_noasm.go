@@ -23,10 +23,6 @@ func scale(_ isa, x []float32, s float32)     { scaleGeneric(x, s) }
 func f16ToF32(_ isa, d []float32, s []uint16) { f16ToF32Generic(d, s) }
 func f32ToF16(_ isa, d []uint16, s []float32) { f32ToF16Generic(d, s) }
 func maxU32(_ isa, x []uint32) uint32         { return maxU32Generic(x) }
-func interactU8(_ isa, t []uint8, lanes int, codes []uint32) uint32 {
-	return interactU8Generic(t, lanes, codes)
-}
-
 func raiseU8(_ isa, acc []uint8, lanes int, first, rows uint32, ords []uint32, row []uint8) {
 	raiseU8Generic(acc, lanes, first, rows, ords, row)
 }

@@ -24,7 +24,7 @@
 // bfloat16 in float32: AVX-512 BF16 two at a time.
 //
 // Compressed-domain scores (ResidualQuery) are exact integers followed by unfused float32 steps: the same bits on every
-// machine. F16 conversions and InteractU8 agree everywhere, too.
+// machine. F16 conversions agree everywhere, too.
 //
 // NaN: a NaN inner product never wins a maximum (Query.Max gives -Inf, ArgMax gives row 0 and -Inf, when there is
 // nothing else); everywhere else NaN propagates. Reject NaN at ingest, as colbert/maxsim does.

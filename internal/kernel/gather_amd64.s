@@ -140,6 +140,79 @@ loop:
 	VZEROUPPER
 	RET
 
+// func maxU32AVX2(x *uint32, n int) uint32
+// Requires: AVX, AVX2
+TEXT ·maxU32AVX2(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	SUBQ   $0x08, CX
+	JLT    max_tail
+
+max_single:
+	VMOVUPS (AX), Y1
+	VPMAXUD Y1, Y0, Y0
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, CX
+	JGE     max_single
+
+max_tail:
+	ADDQ       $0x08, CX
+	JE         max_done
+	LEAQ       maskTable<>+0(SB), DX
+	SHLQ       $0x02, CX
+	SUBQ       CX, DX
+	ADDQ       $0x40, DX
+	VMOVUPS    (DX), Y1
+	VMASKMOVPS (AX), Y1, Y1
+	VPMAXUD    Y1, Y0, Y0
+
+max_done:
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXUD      X0, X1, X1
+	VPERMILPS    $0x4e, X1, X0
+	VPMAXUD      X0, X1, X1
+	VPERMILPS    $0xb1, X1, X0
+	VPMAXUD      X0, X1, X1
+	VMOVD        X1, AX
+	MOVL         AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+DATA maskTable<>+0(SB)/4, $0xffffffff
+DATA maskTable<>+4(SB)/4, $0xffffffff
+DATA maskTable<>+8(SB)/4, $0xffffffff
+DATA maskTable<>+12(SB)/4, $0xffffffff
+DATA maskTable<>+16(SB)/4, $0xffffffff
+DATA maskTable<>+20(SB)/4, $0xffffffff
+DATA maskTable<>+24(SB)/4, $0xffffffff
+DATA maskTable<>+28(SB)/4, $0xffffffff
+DATA maskTable<>+32(SB)/4, $0xffffffff
+DATA maskTable<>+36(SB)/4, $0xffffffff
+DATA maskTable<>+40(SB)/4, $0xffffffff
+DATA maskTable<>+44(SB)/4, $0xffffffff
+DATA maskTable<>+48(SB)/4, $0xffffffff
+DATA maskTable<>+52(SB)/4, $0xffffffff
+DATA maskTable<>+56(SB)/4, $0xffffffff
+DATA maskTable<>+60(SB)/4, $0xffffffff
+DATA maskTable<>+64(SB)/4, $0x00000000
+DATA maskTable<>+68(SB)/4, $0x00000000
+DATA maskTable<>+72(SB)/4, $0x00000000
+DATA maskTable<>+76(SB)/4, $0x00000000
+DATA maskTable<>+80(SB)/4, $0x00000000
+DATA maskTable<>+84(SB)/4, $0x00000000
+DATA maskTable<>+88(SB)/4, $0x00000000
+DATA maskTable<>+92(SB)/4, $0x00000000
+DATA maskTable<>+96(SB)/4, $0x00000000
+DATA maskTable<>+100(SB)/4, $0x00000000
+DATA maskTable<>+104(SB)/4, $0x00000000
+DATA maskTable<>+108(SB)/4, $0x00000000
+DATA maskTable<>+112(SB)/4, $0x00000000
+DATA maskTable<>+116(SB)/4, $0x00000000
+DATA maskTable<>+120(SB)/4, $0x00000000
+DATA maskTable<>+124(SB)/4, $0x00000000
+GLOBL maskTable<>(SB), RODATA|NOPTR, $128
+
 // func raise64AVX512(acc *uint8, stride int, row *uint8, ords *uint32, n int, first uint32, rows uint32)
 // Requires: AVX, AVX512BW
 TEXT ·raise64AVX512(SB), NOSPLIT, $0-48
@@ -196,5 +269,44 @@ loop:
 	ADDQ         $0x04, DI
 	DECQ         BX
 	JNE          loop
+	VZEROUPPER
+	RET
+
+// func maxU32AVX512(x *uint32, n int) uint32
+// Requires: AVX, AVX2, AVX512F, BMI2
+TEXT ·maxU32AVX512(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VPXORD Z0, Z0, Z0
+	SUBQ   $0x10, CX
+	JLT    max_tail
+
+max_single:
+	VMOVUPS (AX), Z1
+	VPMAXUD Z1, Z0, Z0
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, CX
+	JGE     max_single
+
+max_tail:
+	ADDQ      $0x10, CX
+	JE        max_done
+	MOVL      $0xffffffff, DX
+	BZHIL     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VPMAXUD   Z1, Z0, Z0
+
+max_done:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXUD       Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VPMAXUD       X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VPMAXUD       X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VPMAXUD       X1, X0, X0
+	VMOVD         X0, AX
+	MOVL          AX, ret+16(FP)
 	VZEROUPPER
 	RET

@@ -25,6 +25,11 @@ func sumRowsAVX2(dst *uint32, acc *uint8, lanes int, rows int)
 //go:noescape
 func scanRowsAVX2(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
 
+// maxU32AVX2 is the largest of n > 0 values.
+//
+//go:noescape
+func maxU32AVX2(x *uint32, n int) uint32
+
 // raise64AVX512 raises 64 bytes at acc + (ord-first)*stride to those at row for n > 0 ords; those whose ord-first is not below rows are passed over.
 //
 //go:noescape
@@ -35,3 +40,8 @@ func raise64AVX512(acc *uint8, stride int, row *uint8, ords *uint32, n int, firs
 //
 //go:noescape
 func scanRowsAVX512(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
+
+// maxU32AVX512 is the largest of n > 0 values.
+//
+//go:noescape
+func maxU32AVX512(x *uint32, n int) uint32

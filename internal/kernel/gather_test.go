@@ -125,3 +125,20 @@ func BenchmarkScanRows(b *testing.B) {
 	block, limits, factors, hits := make([]float32, rows*lanes), make([]float32, lanes), make([]float32, rows), make([]uint16, rows*lanes/16)
 	eachISABench(b, fmt.Sprintf("lanes=%d", lanes), rows, func(l isa) { scanRowsAt(l, hits, block, lanes, limits, factors) })
 }
+
+func TestMaxU32(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 44))
+	eachISA(t, func(t *testing.T, l isa) {
+		g := newGuard(t, 4096)
+		for _, n := range lengths() {
+			x := make([]uint32, n)
+			var want uint32
+			for i := range x {
+				x[i] = r.Uint32() >> r.IntN(20)
+				want = max(want, x[i])
+			}
+			require.Equal(t, want, maxU32(l, guarded(g, x, true)))
+			require.Equal(t, want, maxU32(l, guarded(g, x, false)))
+		}
+	})
+}

@@ -78,8 +78,10 @@ func chooseISA(name string) isa {
 	return best
 }
 
-// FastBF16 tells whether the processor multiplies bfloat16 faster than float32.
-func FastBF16() bool { return active == isaBF16 }
+// FastInt8 tells whether the processor multiplies bytes faster than float32.
+func FastInt8() bool {
+	return active == isaVNNI || active == isaBF16 || active == isaNEON && hasDot()
+}
 
 // LevelBF16 and LevelInt8 name the level whose code products with PackedBF16 and PackedInt8 run: a processor without
 // instructions for them multiplies with those of a lower level, "generic" being plain Go.

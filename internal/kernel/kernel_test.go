@@ -89,9 +89,6 @@ func TestShapePanics(t *testing.T) {
 		"dot":                    func() { Dot(v, v[:3]) },
 		"f16":                    func() { F16ToF32(v[:2], make([]uint16, 3)) },
 		"f32":                    func() { F32ToF16(make([]uint16, 3), v) },
-		"interact lanes":         func() { InteractU8(make([]uint8, 64), 8, []uint32{0}) },
-		"interact code":          func() { InteractU8(make([]uint8, 64), 32, []uint32{0, 2}) },
-		"interact huge code":     func() { InteractU8(make([]uint8, 64), 32, []uint32{0, 0xffffffff}) },
 	} {
 		t.Run(name, func(t *testing.T) { require.Panics(t, f) })
 	}
@@ -106,7 +103,6 @@ func TestEmpty(t *testing.T) {
 	require.Zero(t, Normalize(none))
 	F16ToF32(nil, nil)
 	F32ToF16(nil, nil)
-	require.Zero(t, InteractU8(make([]uint8, 32), 32, nil))
 	Pack(nil, 0, 4).Gemm(none, 0, none, 4, 0, nil)
 	Pack([]float32{1}, 1, 1).Gemm(none, 1, none, 1, 0, nil)
 	require.Zero(t, NewQuery(nil, 0, 4).MaxSim(make([]float32, 4), 1))
@@ -117,7 +113,8 @@ func TestNoAllocations(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	q, p := NewQuery(normals(r, 32*16), 32, 16), Pack(normals(r, 40*16), 40, 16)
 	doc, mat := normals(r, 50*16), normals(r, 50*40)
-	table, codes := make([]uint8, 64*32), make([]uint32, 9)
+	bytes, codes, words := make([]uint8, 64*32), make([]uint32, 9), new(PackedInt8)
+	words.Repack(doc, 40, 16)
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		var out [32]float32
 		q.Max(out[:], doc, 50)
@@ -129,7 +126,8 @@ func TestNoAllocations(t *testing.T) {
 		p.ArgMax(idx[:], nil, doc, 16, 50)
 		Softmax(mat[:40])
 		LayerNorm(mat, mat[:40], doc, doc, 1e-5)
-		InteractU8(table, 32, codes)
+		RaiseU8(bytes, 32, 0, codes, bytes)
+		words.Repack(doc, 40, 16)
 		Normalize(out[:])
 	}))
 }

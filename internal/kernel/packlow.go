@@ -67,17 +67,6 @@ func PackBF16(w []float32, n, k int) *PackedBF16 {
 	return p
 }
 
-// Repack packs another matrix, n x k row-major, reusing memory. It must not run concurrently with any other method.
-func (p *PackedBF16) Repack(w []float32, n, k int) {
-	checkShape(n, k)
-	p.n, p.k, p.per = n, k, 2
-	p.data = alignedSlice(p.data, panels(n)*p.units())
-	if n%panelCols != 0 {
-		clear(p.panel(n &^ (panelCols - 1)))
-	}
-	p.SetRows(0, w[:n*k])
-}
-
 // SetRows is Packed.SetRows, rounding to nearest even.
 func (p *PackedBF16) SetRows(at int, w []float32) {
 	rows, k := checkRows(at, len(w), p.n, p.k), p.k
@@ -112,6 +101,26 @@ func NewPackedInt8(n, k int) *PackedInt8 {
 	return &PackedInt8{packedLow: newLow(n, k, 4), scale: make([]float32, panels(n)), sum: make([]int32, panels(n))}
 }
 
+// Repack packs another matrix, n x k row-major, reusing memory. It must not run concurrently with any other method.
+func (p *PackedInt8) Repack(w []float32, n, k int) {
+	checkShape(n, k)
+	if k > MaxInt8K {
+		panic(fmt.Sprintf("kernel: int8 rows of %d values, the most is %d", k, MaxInt8K))
+	}
+	p.n, p.k, p.per = n, k, 4
+	p.data = alignedSlice(p.data, panels(n)*p.units())
+	if cap(p.scale) < panels(n) {
+		p.scale, p.sum = make([]float32, panels(n)), make([]int32, panels(n))
+	}
+	p.scale, p.sum = p.scale[:panels(n)], p.sum[:panels(n)]
+	if n%panelCols != 0 {
+		clear(p.panel(n &^ (panelCols - 1)))
+		clear(p.scale[n:])
+		clear(p.sum[n:])
+	}
+	p.SetRows(0, w[:n*k])
+}
+
 // QuantizeInt8 rounds w, n x k row-major, to int8 as SetRows does. It panics when the shape is impossible or w is too
 // short.
 func QuantizeInt8(w []float32, n, k int) *PackedInt8 {
@@ -124,12 +133,16 @@ func QuantizeInt8(w []float32, n, k int) *PackedInt8 {
 // value. A row with NaN or infinity gets the scale NaN.
 func (p *PackedInt8) SetRows(at int, w []float32) {
 	rows, k := checkRows(at, len(w), p.n, p.k), p.k
-	row := make([]uint32, p.units()+16)
+	var buf [256 + 16]uint32
+	row := buf[:]
+	if p.units() > 256 {
+		row = make([]uint32, p.units()+16)
+	}
 	for j := range rows {
 		v := w[j*k : (j+1)*k]
 		_, _, abs := rowRange(active, v)
 		scale, inv := float32(math.NaN()), float32(0)
-		clear(row)
+		clear(row[:p.units()+16])
 		if abs < 0x7f800000 {
 			if scale = math.Float32frombits(abs) / 127; scale > 0 {
 				inv = 1 / scale

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"unsafe"
 )
 
 // Levels is a residual codec's table of bucket weights, rounded to int8 for compressed-domain scoring: weight i is about
@@ -220,8 +221,9 @@ func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []
 	for i := range acc {
 		acc[i] = float32(math.Inf(-1))
 	}
-	var buf [residualScratch]uint8
-	scratch, stride := buf[:], 4*q.groups
+	var buf [residualScratch + 64]uint8
+	off := int(-uintptr(unsafe.Pointer(&buf)) % 64) // stores that cross cache lines cost twice
+	scratch, stride := buf[off:off+residualScratch], 4*q.groups
 	if stride > len(scratch) {
 		scratch = make([]uint8, stride) // a dimension of more than 6144
 	}

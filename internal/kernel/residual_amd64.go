@@ -57,6 +57,17 @@ func decodeRows(l isa, t *Levels, dst []uint8, stride int, src []byte, rows int,
 		t.decode(dst, stride, src, rows, flip)
 		return
 	}
+	if l >= isaAVX512 && rb%64 == 0 {
+		switch t.nbits {
+		case 1:
+			decode1AVX512(&dst[0], stride, &src[0], rb, rows, &table[0])
+		case 2:
+			decode2AVX512(&dst[0], stride, &src[0], rb, rows, &table[0])
+		case 4:
+			decode4AVX512(&dst[0], stride, &src[0], rb, rows, &table[0])
+		}
+		return
+	}
 	switch t.nbits {
 	case 1:
 		decode1AVX2(&dst[0], stride, &src[0], rb, rows, &table[0])

@@ -7625,6 +7625,145 @@ end:
 	VZEROUPPER
 	RET
 
+// func decode1AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·decode1AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst+0(FP), AX
+	MOVQ            stride+8(FP), CX
+	MOVQ            src+16(FP), DX
+	MOVQ            rowBytes+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            table+40(FP), DI
+	VBROADCASTI32X4 (DI), Z0
+	VBROADCASTI32X4 32(DI), Z1
+	VBROADCASTI32X4 64(DI), Z2
+	VBROADCASTI32X4 96(DI), Z3
+	VMOVDQU32       nibble<>+0(SB), Z4
+
+row:
+	MOVQ AX, DI
+	MOVQ BX, R9
+
+chunk:
+	VMOVDQU32 (DX), Z5
+	VPSRLW    $0x04, Z5, Z6
+	VPANDD    Z4, Z5, Z5
+	VPANDD    Z4, Z6, Z6
+	MOVQ      DI, R8
+	VPSHUFB   Z6, Z0, Z7
+	VMOVDQU32 Z7, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z6, Z1, Z7
+	VMOVDQU32 Z7, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z6, Z2, Z7
+	VMOVDQU32 Z7, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z6, Z3, Z6
+	VMOVDQU32 Z6, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z5, Z0, Z6
+	VMOVDQU32 Z6, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z5, Z1, Z6
+	VMOVDQU32 Z6, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z5, Z2, Z6
+	VMOVDQU32 Z6, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z5, Z3, Z5
+	VMOVDQU32 Z5, (R8)
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, DI
+	SUBQ      $0x40, R9
+	JNE       chunk
+	ADDQ      CX, AX
+	DECQ      SI
+	JNE       row
+	VZEROUPPER
+	RET
+
+// func decode2AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·decode2AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst+0(FP), AX
+	MOVQ            stride+8(FP), CX
+	MOVQ            src+16(FP), DX
+	MOVQ            rowBytes+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            table+40(FP), DI
+	VBROADCASTI32X4 (DI), Z0
+	VBROADCASTI32X4 32(DI), Z1
+	VMOVDQU32       nibble<>+0(SB), Z2
+
+row:
+	MOVQ AX, DI
+	MOVQ BX, R9
+
+chunk:
+	VMOVDQU32 (DX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z2, Z3, Z3
+	VPANDD    Z2, Z4, Z4
+	MOVQ      DI, R8
+	VPSHUFB   Z4, Z0, Z5
+	VMOVDQU32 Z5, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU32 Z4, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z3, Z0, Z4
+	VMOVDQU32 Z4, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU32 Z3, (R8)
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, DI
+	SUBQ      $0x40, R9
+	JNE       chunk
+	ADDQ      CX, AX
+	DECQ      SI
+	JNE       row
+	VZEROUPPER
+	RET
+
+// func decode4AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·decode4AVX512(SB), NOSPLIT, $0-48
+	MOVQ            dst+0(FP), AX
+	MOVQ            stride+8(FP), CX
+	MOVQ            src+16(FP), DX
+	MOVQ            rowBytes+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            table+40(FP), DI
+	VBROADCASTI32X4 (DI), Z0
+	VMOVDQU32       nibble<>+0(SB), Z1
+
+row:
+	MOVQ AX, DI
+	MOVQ BX, R9
+
+chunk:
+	VMOVDQU32 (DX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z1, Z2, Z2
+	VPANDD    Z1, Z3, Z3
+	MOVQ      DI, R8
+	VPSHUFB   Z3, Z0, Z3
+	VMOVDQU32 Z3, (R8)
+	ADDQ      BX, R8
+	VPSHUFB   Z2, Z0, Z2
+	VMOVDQU32 Z2, (R8)
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, DI
+	SUBQ      $0x40, R9
+	JNE       chunk
+	ADDQ      CX, AX
+	DECQ      SI
+	JNE       row
+	VZEROUPPER
+	RET
+
 // func decode8VBMI(dst *uint8, src *uint8, n int, table *uint8)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI
 TEXT ·decode8VBMI(SB), NOSPLIT, $0-32

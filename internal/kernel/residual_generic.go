@@ -32,3 +32,11 @@ func residualPanelGeneric(q *ResidualQuery, acc *[panelCols]float32, at int, bas
 		}
 	}
 }
+
+func maxU32Generic(x []uint32) uint32 {
+	var top uint32
+	for _, v := range x {
+		top = max(top, v)
+	}
+	return top
+}

@@ -48,6 +48,21 @@ func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, gro
 //go:noescape
 func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)
 
+// decode1AVX512 decodes rows > 0 packed rows of rowBytes bytes, a multiple of 64, into planes of rowBytes bytes; see Levels.
+//
+//go:noescape
+func decode1AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+
+// decode2AVX512 decodes rows > 0 packed rows of rowBytes bytes, a multiple of 64, into planes of rowBytes bytes; see Levels.
+//
+//go:noescape
+func decode2AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+
+// decode4AVX512 decodes rows > 0 packed rows of rowBytes bytes, a multiple of 64, into planes of rowBytes bytes; see Levels.
+//
+//go:noescape
+func decode4AVX512(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)
+
 // decode8VBMI looks n > 0 bytes, a multiple of 64, up in a table of 256.
 //
 //go:noescape

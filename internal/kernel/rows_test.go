@@ -11,17 +11,17 @@ import (
 func TestRowsSlice(t *testing.T) {
 	r := rand.New(rand.NewPCG(71, 72))
 	eachISA(t, func(t *testing.T, l isa) {
-		var p PackedBF16
+		var q PackedInt8
 		for _, s := range []struct{ m, n, k int }{{40, 70, 33}, {29, 5, 128}, {3, 32, 1}, {50, 33, 1100}} {
 			a, w := normals(r, s.m*s.k), normals(r, s.n*s.k)
 			var x, y Rows
 			x.bf16At(l, a, s.k, s.m, s.k)
 			y.int8At(l, a, s.k, s.m, s.k)
-			p.Repack(w, s.n, s.k)
-			q := QuantizeInt8(w, s.n, s.k)
+			p := PackBF16(w, s.n, s.k)
+			q.Repack(w, s.n, s.k)
 			want16, want8 := make([]float32, s.m*s.n), make([]float32, s.m*s.n)
-			PackBF16(w, s.n, s.k).gemmAt(l, want16, s.n, &x, nil)
-			q.gemmAt(l, want8, s.n, &y, nil)
+			p.gemmAt(l, want16, s.n, &x, nil)
+			QuantizeInt8(w, s.n, s.k).gemmAt(l, want8, s.n, &y, nil)
 			from, to := 1, s.m-1
 			got := make([]float32, (to-from)*s.n)
 			px, py := x.Slice(from, to), y.Slice(from, to)

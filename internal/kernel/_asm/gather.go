@@ -15,6 +15,7 @@ func genGather(s isa) {
 		genRaise(s, 64)
 	}
 	genScan(s)
+	genMaxU32(s)
 }
 
 // genRaise writes the maximum of one row of bytes with many.
@@ -150,6 +151,24 @@ func genScan(s isa) {
 	ADDQ(Imm(4), factor)
 	DECQ(rows)
 	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+func genMaxU32(s isa) {
+	TEXT("maxU32"+s.String(), NOSPLIT, "func(x *uint32, n int) uint32")
+	Pragma("noescape")
+	Doc("maxU32" + s.String() + " is the largest of n > 0 values.")
+	x, n := load64("x"), load64("n")
+	top := s.v()
+	s.zero(top)
+	s.stream("max", n, 1, []GPVirtual{x}, func(_, disp int, m *mask) {
+		VPMAXUD(s.get(x, disp, m), top, top)
+	})
+	r := s.reduce(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
+	out := GP32()
+	VMOVD(r.AsX(), out)
+	Store(out, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, interact, gather, levels, residual, peak or grad")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak or grad")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -19,7 +19,6 @@ func main() {
 		"half":     genHalf,
 		"vector":   genVector,
 		"convert":  genConvert,
-		"interact": genInteract,
 		"gather":   genGather,
 		"levels":   genLevels,
 		"residual": genResidual,

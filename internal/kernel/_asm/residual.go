@@ -11,6 +11,9 @@ func genResidual(s isa) {
 	if s == avx512 {
 		genResidualPanel(s, "W32", 32, 2)
 		genResidualPanel(s, "W16", 16, 1)
+		for _, nbits := range []int{1, 2, 4} {
+			genDecode512(nbits)
+		}
 		genDecode8VBMI()
 		return
 	}
@@ -239,6 +242,54 @@ func genDecode(nbits int) {
 		VZEROUPPER()
 		RET()
 	}
+}
+
+// genDecode512 writes the decoder of rows of whole registers of bytes.
+func genDecode512(nbits int) {
+	perNibble := 4 / nbits
+	name := label("decode%dAVX512", nbits)
+	TEXT(name, NOSPLIT, "func(dst *uint8, stride int, src *uint8, rowBytes int, rows int, table *uint8)")
+	Pragma("noescape")
+	Doc(label("%s decodes rows > 0 packed rows of rowBytes bytes, a multiple of 64, into planes of rowBytes bytes; see Levels.", name))
+	dst, stride, src := load64("dst"), load64("stride"), load64("src")
+	rb, rows, table := load64("rowBytes"), load64("rows"), load64("table")
+	lut := make([]VecVirtual, perNibble)
+	for f := range lut {
+		lut[f] = ZMM()
+		VBROADCASTI32X4(Mem{Base: table, Disp: 32 * f}, lut[f])
+	}
+	mask := ZMM()
+	VMOVDQU32(constU32("nibble", 0x0f0f0f0f), mask)
+	to, out, left := GP64(), GP64(), GP64()
+	Label("row")
+	MOVQ(dst, to)
+	MOVQ(rb, left)
+	Label("chunk")
+	lo, hi := ZMM(), ZMM()
+	VMOVDQU32(Mem{Base: src}, lo)
+	VPSRLW(Imm(4), lo, hi)
+	VPANDD(mask, lo, lo)
+	VPANDD(mask, hi, hi)
+	MOVQ(to, out)
+	for i, nibble := range []VecVirtual{hi, lo} {
+		for f := range perNibble {
+			v := ZMM()
+			VPSHUFB(nibble, lut[f], v)
+			VMOVDQU32(v, Mem{Base: out})
+			if i*perNibble+f+1 < 2*perNibble {
+				ADDQ(rb, out)
+			}
+		}
+	}
+	ADDQ(Imm(64), src)
+	ADDQ(Imm(64), to)
+	SUBQ(Imm(64), left)
+	JNE(LabelRef("chunk"))
+	ADDQ(stride, dst)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
 }
 
 // genDecode8 looks up whole bytes, sixteen tables of sixteen: a shuffle gives 0 for an index whose high bit is set, and adding

@@ -1,41 +1,6 @@
 package main
 
-import "fmt"
-
-func genInteract(a *asm) {
-	for _, lanes := range []int{16, 32, 64} {
-		regs := lanes / 16
-		a.text(fmt.Sprintf("interact%dNEON", lanes), fmt.Sprintf("raises the %d bytes of acc to those of the rows of n > 0 codes and returns their sum.", lanes),
-			[]param{{"acc", "*uint8"}, {"table", "*uint8"}, {"stride", "int"}, {"codes", "*uint32"}, {"n", "int"}}, "uint32")
-		accp, table, stride, codes, n := gp(0), gp(1), gp(2), gp(3), gp(4)
-		a.load("acc", accp)
-		a.load("table", table)
-		a.load("stride", stride)
-		a.load("codes", codes)
-		a.load("n", n)
-		for i := range regs {
-			a.loadVec(accp, 16*i, vec(i))
-		}
-		loop := a.newLabel("code")
-		a.label(loop)
-		a.op("MOVWU.P 4(%v), R5", codes)
-		a.op("MADD %v, %v, R5, R6", stride, table)
-		for i := range regs {
-			a.loadVec(6, 16*i, vec(8+i))
-			a.v3(umaxB, vec(i), vec(i), vec(8+i))
-		}
-		a.op("SUBS $1, %v, %v", n, n)
-		a.op("BNE %s", loop)
-		a.op("MOVD $0, R6")
-		for i := range regs {
-			a.storeVec(vec(i), accp, 16*i)
-			a.v2(uaddlv, 8, vec(i))
-			a.op("VMOV V8.H[0], R5")
-			a.op("ADD R5, R6")
-		}
-		a.retW(6)
-	}
-
+func genGather(a *asm) {
 	a.text("raiseU8NEON", "raises the rows of acc, lanes bytes each, of n > 0 ords to those of row; numbers are taken less first, and those from rows on are passed over.",
 		[]param{{"acc", "*uint8"}, {"lanes", "int"}, {"first", "uint32"}, {"rows", "uint32"}, {"ords", "*uint32"}, {"n", "int"}, {"row", "*uint8"}}, "")
 	a.load("acc", 0)
