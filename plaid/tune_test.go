@@ -30,7 +30,7 @@ func TestTune(t *testing.T) {
 	s := newSearcher([]unit{{seg: seg}}, 32)
 	r := rand.New(rand.NewPCG(11, 11))
 	var sample, held []maxsim.Matrix
-	for i := range 120 {
+	for i := range 80 {
 		q := seg.query(r, uint32(r.IntN(seg.NumDocs())), 16)
 		if i%2 == 0 {
 			sample = append(sample, q)
@@ -44,7 +44,7 @@ func TestTune(t *testing.T) {
 		got, err := s.Tune(bg, sample, &TuneOptions{K: 10, Recall: wanted, Progress: func(index.Tuning) { measured++ }})
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, got.Recall, wanted)
-		require.Equal(t, index.Tuning{K: 10, NProbe: got.NProbe, NDocs: got.NDocs, Patience: got.Patience, Wanted: wanted, Recall: got.Recall, Queries: 60, Docs: seg.NumDocs()}, got)
+		require.Equal(t, index.Tuning{K: 10, NProbe: got.NProbe, NDocs: got.NDocs, Patience: got.Patience, Wanted: wanted, Recall: got.Recall, Queries: 40, Docs: seg.NumDocs()}, got)
 		require.Greater(t, measured, 3)
 		require.GreaterOrEqual(t, got.NProbe*got.NDocs, last, "more recall costs more")
 		last = got.NProbe * got.NDocs
@@ -52,9 +52,11 @@ func TestTune(t *testing.T) {
 		o := &Options{NProbe: got.NProbe, NDocs: got.NDocs, Patience: got.Patience}
 		require.InDelta(t, got.Recall, meanRecall(t, s, sample, 10, o), 1e-9)
 		require.GreaterOrEqual(t, meanRecall(t, s, held, 10, o), wanted-.06, "queries that were not in the sample")
-		again, err := s.Tune(bg, sample, &TuneOptions{K: 10, Recall: wanted, Workers: 1})
-		require.NoError(t, err)
-		require.Equal(t, got, again, "deterministic")
+		if wanted == .85 {
+			again, err := s.Tune(bg, sample, &TuneOptions{K: 10, Recall: wanted, Workers: 1})
+			require.NoError(t, err)
+			require.Equal(t, got, again, "deterministic")
+		}
 
 		// Stored knobs are used where the caller sets none.
 		s.tuned = []index.Tuning{got}
@@ -77,7 +79,7 @@ func TestTune(t *testing.T) {
 	require.ErrorAs(t, err, &re)
 	require.Less(t, re.Best.Recall, 1.)
 	require.Equal(t, 12, re.Best.NDocs)
-	require.ErrorContains(t, err, "NProbe 1 and NDocs 12 on 60 queries")
+	require.ErrorContains(t, err, "NProbe 1 and NDocs 12 on 40 queries")
 }
 
 func TestTuneBadInput(t *testing.T) {
