@@ -83,7 +83,7 @@ func (m *Model) run(ctx context.Context, backward bool, queries, documents *Sequ
 	s := &step{ctx: ctx, graph: gorgonia.NewGraph(), crew: m.crew, mem: &m.mem, backward: backward}
 	defer m.mem.end()
 	denses := m.net.denses(b)
-	m.crew.each(len(denses), func(_ *hand, i int) { denses[i].pack(backward) })
+	m.crew.each(len(denses), func(_ *hand, i int) { denses[i].pack(backward, m.crew.low) })
 
 	var x *gorgonia.Node
 	if m.frozen != nil {

@@ -104,8 +104,8 @@ func (n *network) check(s *Sequences) error {
 	for i := range k {
 		a, b := s.Offsets[i], s.Offsets[i+1]
 		switch {
-		case b <= a:
-			return fmt.Errorf("%w: text %d has %d tokens", ErrBatch, i, b-a)
+		case b <= a || b > len(s.IDs):
+			return fmt.Errorf("%w: text %d has the tokens %d to %d of %d", ErrBatch, i, a, b, len(s.IDs))
 		case b-a > n.most:
 			return fmt.Errorf("%w: text %d has %d tokens, the model takes %d", ErrBatch, i, b-a, n.most)
 		case s.Attended[i] < 1 || s.Attended[i] > b-a:

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gorgonia.org/gorgonia"
+
+	"github.com/golbert/golbert/encoder"
 )
 
 // BenchmarkTrainStep is a forward and a backward pass of 32 queries of 16 tokens and 64 passages of 120, all with all,
@@ -17,9 +19,10 @@ func BenchmarkTrainStep(b *testing.B) {
 	if dir == "" {
 		b.Skip("GOLBERT_TRAIN_MODEL names no checkpoint")
 	}
-	for _, workers := range []int{1, 2} {
-		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
-			m, err := OpenModel(dir, &ModelOptions{Workers: workers})
+	for i := range 4 {
+		workers, p := 1+i%2, []encoder.Precision{encoder.Float32, encoder.BFloat16}[i/2]
+		b.Run(fmt.Sprintf("%v/workers=%d", p, workers), func(b *testing.B) {
+			m, err := OpenModel(dir, &ModelOptions{Workers: workers, Precision: p})
 			require.NoError(b, err)
 			defer m.Close()
 			side := func(texts, tokens int) *Sequences {

@@ -72,17 +72,19 @@ func (a *arena) end() {
 // crew shares work between goroutines.
 type crew struct {
 	hands []*hand
-	packs []*kernel.Packed // of what all share
+	packs []*matrix // of what all share
+	low   bool      // products of dense layers are in bfloat16
 }
 
 // hand is one goroutine's working memory.
 type hand struct {
 	buf   [6][]float32
 	packs [5]kernel.Packed
+	rows  kernel.Rows
 }
 
-func newCrew(n int) *crew {
-	c := &crew{}
+func newCrew(n int, low bool) *crew {
+	c := &crew{low: low}
 	for range n {
 		c.hands = append(c.hands, new(hand))
 	}

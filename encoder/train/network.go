@@ -309,7 +309,7 @@ func (l *loader) projections(head []checkpoint.Dense) (out []*projection, err er
 	for i := range head {
 		d := &head[i]
 		part := func(name string, v []float32, shape ...int) *weight {
-			w := &weight{key: fmt.Sprintf("head.%d.%s", i, name), shape: shape, value: v}
+			w := &weight{key: headKey(i, name), shape: shape, value: v}
 			l.learn(w)
 			return w
 		}

@@ -21,9 +21,43 @@ type dense struct {
 	in, out int
 
 	bias          []float32
-	forward, back kernel.Packed
+	forward, back matrix
 	packed        bool
 	packedBack    bool
+}
+
+// matrix is packed for products in one precision.
+type matrix struct {
+	low bool
+	f32 kernel.Packed
+	b16 kernel.PackedBF16
+}
+
+// repack packs n rows of k values; repackT packs k rows of n values at stride ld, which are the transposed matrix.
+func (m *matrix) repack(w []float32, n, k int) {
+	if m.low {
+		m.b16.Repack(w, n, k)
+	} else {
+		m.f32.Repack(w, n, k, k)
+	}
+}
+
+func (m *matrix) repackT(w []float32, n, k, ld int) {
+	if m.low {
+		m.b16.RepackT(w, n, k, ld)
+	} else {
+		m.f32.RepackT(w, n, k, ld)
+	}
+}
+
+// gemm is the product of rows rows of a with the matrix, of which bfloat16 ones round a.
+func (m *matrix) gemm(h *hand, c []float32, ldc int, a []float32, lda, rows int, ep *kernel.Epilogue) {
+	if m.low {
+		h.rows.BF16(a, lda, rows, m.b16.K())
+		m.b16.Gemm(c, ldc, &h.rows, ep)
+	} else {
+		m.f32.Gemm(c, ldc, a, lda, rows, ep)
+	}
 }
 
 type densePart struct {
@@ -55,7 +89,8 @@ func (d *dense) params() (ps []*Param) {
 }
 
 // pack brings the weights into the kernels' form, again where they may have changed.
-func (d *dense) pack(backward bool) {
+func (d *dense) pack(backward, low bool) {
+	d.forward.low, d.back.low = low, low
 	stays := len(d.params()) == 0
 	if stays && d.packed && (d.packedBack || !backward) {
 		return
@@ -67,9 +102,9 @@ func (d *dense) pack(backward bool) {
 			w = append(w, p.w.value...)
 		}
 	}
-	d.forward.Repack(w, d.out, d.in, d.in)
+	d.forward.repack(w, d.out, d.in)
 	if backward {
-		d.back.RepackT(w, d.in, d.out, d.in)
+		d.back.repackT(w, d.in, d.out, d.in)
 	}
 	d.bias = d.bias[:0]
 	for _, p := range d.parts {
@@ -127,7 +162,7 @@ func (s *step) linear(name string, x *gorgonia.Node, spans []span, add *gorgonia
 			}
 		}
 		for _, sp := range spans {
-			s.crew.eachBlock(sp.to-sp.from, productRows, func(_ *hand, a, b int) {
+			s.crew.eachBlock(sp.to-sp.from, productRows, func(h *hand, a, b int) {
 				a, b = sp.from+a, sp.from+b
 				ep := kernel.Epilogue{Bias: sp.d.bias}
 				if len(ep.Bias) == 0 {
@@ -136,7 +171,7 @@ func (s *step) linear(name string, x *gorgonia.Node, spans []span, add *gorgonia
 				if r != nil {
 					ep.Add, ep.LdAdd = r[a*out:], out
 				}
-				sp.d.forward.Gemm(y[a*out:], out, v[0][a*in:], in, b-a, &ep)
+				sp.d.forward.gemm(h, y[a*out:], out, v[0][a*in:], in, b-a, &ep)
 			})
 		}
 	}
@@ -195,9 +230,9 @@ func (s *step) linearInput(name string, dy *gorgonia.Node, spans []span, n int) 
 				clear(dx)
 			}
 			for _, sp := range spans {
-				s.crew.eachBlock(sp.to-sp.from, productRows, func(_ *hand, a, b int) {
+				s.crew.eachBlock(sp.to-sp.from, productRows, func(h *hand, a, b int) {
 					a, b = sp.from+a, sp.from+b
-					sp.d.back.Gemm(dx[a*in:], in, v[0][a*out:], out, b-a, nil)
+					sp.d.back.gemm(h, dx[a*in:], in, v[0][a*out:], out, b-a, nil)
 				})
 			}
 		},
@@ -211,10 +246,10 @@ func (s *step) addDense(sp span, dy, x []float32) {
 	dy, x = dy[sp.from*d.out:sp.to*d.out], x[sp.from*d.in:sp.to*d.in]
 	chunks := (n + tokenChunk - 1) / tokenChunk
 	for len(s.crew.packs) < chunks {
-		s.crew.packs = append(s.crew.packs, new(kernel.Packed))
+		s.crew.packs = append(s.crew.packs, &matrix{low: s.crew.low})
 	}
 	s.crew.eachBlock(n, tokenChunk, func(_ *hand, a, b int) {
-		s.crew.packs[a/tokenChunk].RepackT(x[a*d.in:], d.in, b-a, d.in)
+		s.crew.packs[a/tokenChunk].repackT(x[a*d.in:], d.in, b-a, d.in)
 	})
 	type piece struct {
 		p        densePart
@@ -243,7 +278,7 @@ func (s *step) addDense(sp span, dy, x []float32) {
 			}
 			if p.w.param != nil {
 				g := p.w.param.Grad[from*d.in : to*d.in]
-				s.crew.packs[c].Gemm(g, d.in, buf, ld, to-from, &kernel.Epilogue{Add: g, LdAdd: d.in})
+				s.crew.packs[c].gemm(h, g, d.in, buf, ld, to-from, &kernel.Epilogue{Add: g, LdAdd: d.in})
 			}
 		}
 	})

@@ -64,11 +64,11 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 		c.Tensors = l.base
 		return nil, err
 	}
-	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, crew: newCrew(o.workers())}
+	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, crew: newCrew(o.workers(), o.Precision == encoder.BFloat16)}
 	// From here on the checkpoint belongs to texts.
 	err = func() error {
 		if o.Part == HeadOnly {
-			if m.frozen, err = transformer.New(c, nil); err != nil {
+			if m.frozen, err = transformer.New(c, &transformer.Options{Precision: o.Precision}); err != nil {
 				return err
 			}
 			s := m.frozen.Shape()
@@ -107,6 +107,9 @@ func (o *ModelOptions) check(g *checkpoint.Config) error {
 	var faults []error
 	if o.Part > AdaptersOnly {
 		faults = append(faults, fmt.Errorf("option Part is %v", o.Part))
+	}
+	if o.Precision > encoder.BFloat16 {
+		faults = append(faults, fmt.Errorf("option Precision is %v", o.Precision))
 	}
 	if o.Workers < 0 {
 		faults = append(faults, fmt.Errorf("option Workers is %d", o.Workers))
@@ -207,12 +210,22 @@ func (o *ModelOptions) learner(languages []string) func(key string) bool {
 
 // checkFreeze finds names that freeze nothing, which are mistyped.
 func (l *loader) checkFreeze(o *ModelOptions, head []checkpoint.Dense) error {
+	var keys []string
+	for _, n := range l.names {
+		keys = append(keys, strings.TrimPrefix(n, l.prefix))
+	}
+	for i := range head {
+		for _, part := range []string{"weight", "bias", "residual"} {
+			keys = append(keys, headKey(i, part))
+		}
+	}
 	for _, f := range o.Freeze {
-		is := func(key string) bool { return strings.HasPrefix(key, f) }
-		if f == "" || !slices.ContainsFunc(l.names, func(n string) bool { return is(strings.TrimPrefix(n, l.prefix)) }) &&
-			!(len(head) > 0 && (is("head.") || strings.HasPrefix(f, "head."))) {
+		if f == "" || !slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, f) }) {
 			return fmt.Errorf("%w: option Freeze: no tensor's name begins with %q", ErrOptions, f)
 		}
 	}
 	return nil
 }
+
+// headKey is the name of a part of a projection.
+func headKey(i int, part string) string { return fmt.Sprintf("head.%d.%s", i, part) }

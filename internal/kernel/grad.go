@@ -156,3 +156,12 @@ func softmaxLogGeneric(x []float32, softmax func(x []float32)) float32 {
 	softmax(x)
 	return top - float32(math.Log(float64(x[at]))) // exp(0) over the sum
 }
+
+// pairBF16Generic rounds pairs of rows of a whole panel to bfloat16 and lays them side by side.
+func pairBF16Generic(dst []uint32, src []float32, lds, pairs int) {
+	for i := range pairs {
+		for j := range panelCols {
+			dst[i*panelCols+j] = bf16Bits(src[2*i*lds+j]) | bf16Bits(src[(2*i+1)*lds+j])<<16
+		}
+	}
+}

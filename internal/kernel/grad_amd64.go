@@ -95,3 +95,19 @@ func transpose(l isa, dst []float32, ldd int, src []float32, lds, rows, cols int
 		transposeGeneric(dst[i:], ldd, src[i*lds:], lds, rows-i, cols)
 	}
 }
+
+// pairBF16 packs pairs pairs of rows of a whole panel.
+func pairBF16(l isa, dst []uint32, src []float32, lds, pairs int) {
+	if l == isaGeneric {
+		pairBF16Generic(dst, src, lds, pairs)
+		return
+	}
+	for i := 0; i < pairs; i += 1 << 10 {
+		n := min(pairs-i, 1<<10)
+		if l >= isaAVX512 {
+			pairBF16AVX512(&dst[i*panelCols], &src[2*i*lds], 4*lds, n)
+		} else {
+			pairBF16AVX2(&dst[i*panelCols], &src[2*i*lds], 4*lds, n)
+		}
+	}
+}

@@ -1132,6 +1132,178 @@ add_done:
 	VZEROUPPER
 	RET
 
+// func pairBF16AVX2(dst *uint32, src *float32, lds int, pairs int)
+// Requires: AVX, AVX2
+TEXT ·pairBF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    lds+16(FP), DX
+	MOVQ    pairs+24(FP), BX
+	VMOVUPS bf16Half<>+0(SB), Y0
+	VMOVUPS bf16One<>+0(SB), Y1
+	VMOVUPS bf16Quiet<>+0(SB), Y2
+	VMOVUPS bf16High<>+0(SB), Y3
+
+pair:
+	VMOVUPS   (CX), Y4
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y4, Y5, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y6, Y4, Y5, Y5
+	VMOVUPS   (CX)(DX*1), Y4
+	VPSRLD    $0x10, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y0, Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y7, Y4, Y6, Y6
+	VPSRLD    $0x10, Y5, Y5
+	VPAND     Y3, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVUPS   Y5, (AX)
+	VMOVUPS   32(CX), Y4
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y4, Y5, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y6, Y4, Y5, Y5
+	VMOVUPS   32(CX)(DX*1), Y4
+	VPSRLD    $0x10, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y0, Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y7, Y4, Y6, Y6
+	VPSRLD    $0x10, Y5, Y5
+	VPAND     Y3, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVUPS   Y5, 32(AX)
+	VMOVUPS   64(CX), Y4
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y4, Y5, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y6, Y4, Y5, Y5
+	VMOVUPS   64(CX)(DX*1), Y4
+	VPSRLD    $0x10, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y0, Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y7, Y4, Y6, Y6
+	VPSRLD    $0x10, Y5, Y5
+	VPAND     Y3, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVUPS   Y5, 64(AX)
+	VMOVUPS   96(CX), Y4
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y4, Y5, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y6, Y4, Y5, Y5
+	VMOVUPS   96(CX)(DX*1), Y4
+	VPSRLD    $0x10, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y0, Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPOR      Y2, Y4, Y4
+	VBLENDVPS Y7, Y4, Y6, Y6
+	VPSRLD    $0x10, Y5, Y5
+	VPAND     Y3, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVUPS   Y5, 96(AX)
+	ADDQ      $0x80, AX
+	LEAQ      (CX)(DX*2), CX
+	DECQ      BX
+	JNE       pair
+	VZEROUPPER
+	RET
+
+DATA bf16Half<>+0(SB)/4, $0x00007fff
+DATA bf16Half<>+4(SB)/4, $0x00007fff
+DATA bf16Half<>+8(SB)/4, $0x00007fff
+DATA bf16Half<>+12(SB)/4, $0x00007fff
+DATA bf16Half<>+16(SB)/4, $0x00007fff
+DATA bf16Half<>+20(SB)/4, $0x00007fff
+DATA bf16Half<>+24(SB)/4, $0x00007fff
+DATA bf16Half<>+28(SB)/4, $0x00007fff
+DATA bf16Half<>+32(SB)/4, $0x00007fff
+DATA bf16Half<>+36(SB)/4, $0x00007fff
+DATA bf16Half<>+40(SB)/4, $0x00007fff
+DATA bf16Half<>+44(SB)/4, $0x00007fff
+DATA bf16Half<>+48(SB)/4, $0x00007fff
+DATA bf16Half<>+52(SB)/4, $0x00007fff
+DATA bf16Half<>+56(SB)/4, $0x00007fff
+DATA bf16Half<>+60(SB)/4, $0x00007fff
+GLOBL bf16Half<>(SB), RODATA|NOPTR, $64
+
+DATA bf16One<>+0(SB)/4, $0x00000001
+DATA bf16One<>+4(SB)/4, $0x00000001
+DATA bf16One<>+8(SB)/4, $0x00000001
+DATA bf16One<>+12(SB)/4, $0x00000001
+DATA bf16One<>+16(SB)/4, $0x00000001
+DATA bf16One<>+20(SB)/4, $0x00000001
+DATA bf16One<>+24(SB)/4, $0x00000001
+DATA bf16One<>+28(SB)/4, $0x00000001
+DATA bf16One<>+32(SB)/4, $0x00000001
+DATA bf16One<>+36(SB)/4, $0x00000001
+DATA bf16One<>+40(SB)/4, $0x00000001
+DATA bf16One<>+44(SB)/4, $0x00000001
+DATA bf16One<>+48(SB)/4, $0x00000001
+DATA bf16One<>+52(SB)/4, $0x00000001
+DATA bf16One<>+56(SB)/4, $0x00000001
+DATA bf16One<>+60(SB)/4, $0x00000001
+GLOBL bf16One<>(SB), RODATA|NOPTR, $64
+
+DATA bf16Quiet<>+0(SB)/4, $0x00400000
+DATA bf16Quiet<>+4(SB)/4, $0x00400000
+DATA bf16Quiet<>+8(SB)/4, $0x00400000
+DATA bf16Quiet<>+12(SB)/4, $0x00400000
+DATA bf16Quiet<>+16(SB)/4, $0x00400000
+DATA bf16Quiet<>+20(SB)/4, $0x00400000
+DATA bf16Quiet<>+24(SB)/4, $0x00400000
+DATA bf16Quiet<>+28(SB)/4, $0x00400000
+DATA bf16Quiet<>+32(SB)/4, $0x00400000
+DATA bf16Quiet<>+36(SB)/4, $0x00400000
+DATA bf16Quiet<>+40(SB)/4, $0x00400000
+DATA bf16Quiet<>+44(SB)/4, $0x00400000
+DATA bf16Quiet<>+48(SB)/4, $0x00400000
+DATA bf16Quiet<>+52(SB)/4, $0x00400000
+DATA bf16Quiet<>+56(SB)/4, $0x00400000
+DATA bf16Quiet<>+60(SB)/4, $0x00400000
+GLOBL bf16Quiet<>(SB), RODATA|NOPTR, $64
+
+DATA bf16High<>+0(SB)/4, $0xffff0000
+DATA bf16High<>+4(SB)/4, $0xffff0000
+DATA bf16High<>+8(SB)/4, $0xffff0000
+DATA bf16High<>+12(SB)/4, $0xffff0000
+DATA bf16High<>+16(SB)/4, $0xffff0000
+DATA bf16High<>+20(SB)/4, $0xffff0000
+DATA bf16High<>+24(SB)/4, $0xffff0000
+DATA bf16High<>+28(SB)/4, $0xffff0000
+DATA bf16High<>+32(SB)/4, $0xffff0000
+DATA bf16High<>+36(SB)/4, $0xffff0000
+DATA bf16High<>+40(SB)/4, $0xffff0000
+DATA bf16High<>+44(SB)/4, $0xffff0000
+DATA bf16High<>+48(SB)/4, $0xffff0000
+DATA bf16High<>+52(SB)/4, $0xffff0000
+DATA bf16High<>+56(SB)/4, $0xffff0000
+DATA bf16High<>+60(SB)/4, $0xffff0000
+GLOBL bf16High<>(SB), RODATA|NOPTR, $64
+
 // func transpose8AVX2(dst *float32, ldd int, src *float32, lds int, blocks int)
 // Requires: AVX
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
@@ -1704,5 +1876,65 @@ add_tail:
 	VMOVUPS     Z1, K1, (AX)
 
 add_done:
+	VZEROUPPER
+	RET
+
+// func pairBF16AVX512(dst *uint32, src *float32, lds int, pairs int)
+// Requires: AVX, AVX512F
+TEXT ·pairBF16AVX512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    lds+16(FP), DX
+	MOVQ    pairs+24(FP), BX
+	VMOVUPS bf16Half<>+0(SB), Z0
+	VMOVUPS bf16One<>+0(SB), Z1
+	VMOVUPS bf16Quiet<>+0(SB), Z2
+	VMOVUPS bf16High<>+0(SB), Z3
+
+pair:
+	VMOVUPS   (CX), Z4
+	VPSRLD    $0x10, Z4, Z5
+	VPANDD    Z1, Z5, Z5
+	VPADDD    Z0, Z5, Z5
+	VPADDD    Z4, Z5, Z5
+	VCMPPS    $0x03, Z4, Z4, K1
+	VPORD     Z2, Z4, Z4
+	VMOVDQA32 Z4, K1, Z5
+	VMOVUPS   (CX)(DX*1), Z4
+	VPSRLD    $0x10, Z4, Z6
+	VPANDD    Z1, Z6, Z6
+	VPADDD    Z0, Z6, Z6
+	VPADDD    Z4, Z6, Z6
+	VCMPPS    $0x03, Z4, Z4, K1
+	VPORD     Z2, Z4, Z4
+	VMOVDQA32 Z4, K1, Z6
+	VPSRLD    $0x10, Z5, Z5
+	VPANDD    Z3, Z6, Z6
+	VPORD     Z6, Z5, Z5
+	VMOVUPS   Z5, (AX)
+	VMOVUPS   64(CX), Z4
+	VPSRLD    $0x10, Z4, Z5
+	VPANDD    Z1, Z5, Z5
+	VPADDD    Z0, Z5, Z5
+	VPADDD    Z4, Z5, Z5
+	VCMPPS    $0x03, Z4, Z4, K1
+	VPORD     Z2, Z4, Z4
+	VMOVDQA32 Z4, K1, Z5
+	VMOVUPS   64(CX)(DX*1), Z4
+	VPSRLD    $0x10, Z4, Z6
+	VPANDD    Z1, Z6, Z6
+	VPADDD    Z0, Z6, Z6
+	VPADDD    Z4, Z6, Z6
+	VCMPPS    $0x03, Z4, Z4, K1
+	VPORD     Z2, Z4, Z4
+	VMOVDQA32 Z4, K1, Z6
+	VPSRLD    $0x10, Z5, Z5
+	VPANDD    Z3, Z6, Z6
+	VPORD     Z6, Z5, Z5
+	VMOVUPS   Z5, 64(AX)
+	ADDQ      $0x80, AX
+	LEAQ      (CX)(DX*2), CX
+	DECQ      BX
+	JNE       pair
 	VZEROUPPER
 	RET

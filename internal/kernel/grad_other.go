@@ -18,3 +18,7 @@ func addScaled(_ isa, dst, x []float32, f float32) { addScaledGeneric(dst, x, f)
 func transpose(_ isa, dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	transposeGeneric(dst, ldd, src, lds, rows, cols)
 }
+
+func pairBF16(_ isa, dst []uint32, src []float32, lds, pairs int) {
+	pairBF16Generic(dst, src, lds, pairs)
+}

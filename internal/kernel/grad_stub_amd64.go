@@ -24,6 +24,11 @@ func mulAVX2(dst *float32, x *float32, y *float32, n int)
 //go:noescape
 func addScaledAVX2(dst *float32, x *float32, n int, f float32)
 
+// pairBF16AVX2 rounds pairs > 0 pairs of rows of 32 values, at stride lds bytes, to bfloat16 and writes them side by side.
+//
+//go:noescape
+func pairBF16AVX2(dst *uint32, src *float32, lds int, pairs int)
+
 // transpose8AVX2 writes 8 rows of 8*blocks > 0 values, at stride lds bytes, as 8*blocks rows of 8 values at stride ldd.
 //
 //go:noescape
@@ -48,3 +53,8 @@ func mulAVX512(dst *float32, x *float32, y *float32, n int)
 //
 //go:noescape
 func addScaledAVX512(dst *float32, x *float32, n int, f float32)
+
+// pairBF16AVX512 rounds pairs > 0 pairs of rows of 32 values, at stride lds bytes, to bfloat16 and writes them side by side.
+//
+//go:noescape
+func pairBF16AVX512(dst *uint32, src *float32, lds int, pairs int)

@@ -146,3 +146,33 @@ func TestTranspose(t *testing.T) {
 		require.Panics(t, func() { transposeAt(l, make([]float32, 5), 2, make([]float32, 6), 3, 2, 3) })
 	})
 }
+
+// TestRepackTBF16: packing the transposed matrix is packing the matrix.
+func TestRepackTBF16(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 6))
+	eachISA(t, func(t *testing.T, l isa) {
+		g := newGuard(t, 1<<16)
+		p := NewPackedBF16(64, 8) // memory that is used again
+		for i := range p.data {
+			p.data[i] = 0x7fc07fc0
+		}
+		for _, n := range []int{1, 5, 31, 32, 33, 64, 70} {
+			for _, k := range []int{1, 2, 3, 8, 33, 64} {
+				for _, gap := range []int{0, 5} {
+					ld := n + gap
+					w := guarded(g, normals(r, (k-1)*ld+n), gap == 0)
+					w[0] = float32(math.NaN())
+					plain := make([]float32, n*k)
+					for i := range n {
+						for j := range k {
+							plain[i*k+j] = w[j*ld+i]
+						}
+					}
+					p.repackTAt(l, w, n, k, ld)
+					require.Equal(t, PackBF16(plain, n, k).data, p.data, "%d x %d", n, k)
+				}
+			}
+		}
+		require.Panics(t, func() { p.repackTAt(l, make([]float32, 5), 3, 2, 3) })
+	})
+}

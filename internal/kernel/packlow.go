@@ -67,6 +67,48 @@ func PackBF16(w []float32, n, k int) *PackedBF16 {
 	return p
 }
 
+// Repack packs another matrix, n x k row-major, reusing memory. It must not run concurrently with any other method.
+func (p *PackedBF16) Repack(w []float32, n, k int) {
+	checkShape(n, k)
+	p.n, p.k, p.per = n, k, 2
+	p.data = alignedSlice(p.data, panels(n)*p.units())
+	if n%panelCols != 0 {
+		clear(p.panel(n &^ (panelCols - 1)))
+	}
+	p.SetRows(0, w[:n*k])
+}
+
+// RepackT packs a matrix that is given transposed, k rows of n values at stride ldw, reusing memory and rounding to nearest
+// even. It must not run concurrently with any other method.
+func (p *PackedBF16) RepackT(w []float32, n, k, ldw int) { p.repackTAt(active, w, n, k, ldw) }
+
+func (p *PackedBF16) repackTAt(l isa, w []float32, n, k, ldw int) {
+	if n < 0 || k <= 0 || ldw < n || len(w) < (k-1)*ldw+n {
+		panic(fmt.Sprintf("kernel: pack transposed %d x %d at stride %d from %d values", k, n, ldw, len(w)))
+	}
+	p.n, p.k, p.per = n, k, 2
+	p.data = alignedSlice(p.data, panels(n)*p.units())
+	for at := 0; at < n; at += panelCols {
+		panel, cols, i := p.panel(at), min(panelCols, n-at), 0
+		if cols == panelCols && k > 1 {
+			i = k / 2
+			pairBF16(l, panel, w[at:], ldw, i)
+		}
+		for ; i < p.units(); i++ {
+			dst := panel[i*panelCols : (i+1)*panelCols]
+			clear(dst)
+			for j, v := range w[2*i*ldw+at:][:cols] {
+				dst[j] = bf16Bits(v)
+			}
+			if 2*i+1 < k {
+				for j, v := range w[(2*i+1)*ldw+at:][:cols] {
+					dst[j] |= bf16Bits(v) << 16
+				}
+			}
+		}
+	}
+}
+
 // SetRows is Packed.SetRows, rounding to nearest even.
 func (p *PackedBF16) SetRows(at int, w []float32) {
 	rows, k := checkRows(at, len(w), p.n, p.k), p.k

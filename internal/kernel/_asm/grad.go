@@ -12,6 +12,7 @@ func genGrad(s isa) {
 	genLayerNormGrad(s)
 	genMul(s)
 	genAddScaled(s)
+	genPairBF16(s)
 	if s == avx2 {
 		genTranspose(s)
 	}
@@ -176,6 +177,62 @@ func genTranspose(s isa) {
 	LEAQ(Mem{Base: dst, Index: ldd, Scale: 8}, dst)
 	DECQ(n)
 	JNE(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// genPairBF16 packs the transposed rows of a matrix in bfloat16: [k/2][32][2] of k rows of 32 columns.
+func genPairBF16(s isa) {
+	TEXT("pairBF16"+s.String(), NOSPLIT, "func(dst *uint32, src *float32, lds int, pairs int)")
+	Pragma("noescape")
+	Doc("pairBF16" + s.String() + " rounds pairs > 0 pairs of rows of 32 values, at stride lds bytes, to bfloat16 and writes them side by side.")
+	dst, src, lds, pairs := load64("dst"), load64("src"), load64("lds"), load64("pairs")
+	half, one, quiet, high := s.v(), s.v(), s.v(), s.v()
+	VMOVUPS(constU32("bf16Half", 0x7fff), half)
+	VMOVUPS(constU32("bf16One", 1), one)
+	VMOVUPS(constU32("bf16Quiet", 0x400000), quiet)
+	VMOVUPS(constU32("bf16High", 0xffff0000), high)
+	round := func(at Mem) VecVirtual {
+		v, r := s.v(), s.v()
+		VMOVUPS(at, v)
+		VPSRLD(Imm(16), v, r)
+		if s == avx512 {
+			nan := K()
+			VPANDD(one, r, r)
+			VPADDD(half, r, r)
+			VPADDD(v, r, r)
+			VCMPPS(Imm(3), v, v, nan) // unordered
+			VPORD(quiet, v, v)
+			VMOVDQA32(v, nan, r)
+			return r
+		}
+		nan := YMM()
+		VPAND(one, r, r)
+		VPADDD(half, r, r)
+		VPADDD(v, r, r)
+		VCMPPS(Imm(3), v, v, nan)
+		VPOR(quiet, v, v)
+		VBLENDVPS(nan, v, r, r)
+		return r
+	}
+	Label("pair")
+	for i := range 32 / s.lanes() {
+		a := round(Mem{Base: src, Disp: i * s.width()})
+		b := round(Mem{Base: src, Index: lds, Scale: 1, Disp: i * s.width()})
+		VPSRLD(Imm(16), a, a)
+		if s == avx512 {
+			VPANDD(high, b, b)
+			VPORD(b, a, a)
+		} else {
+			VPAND(high, b, b)
+			VPOR(b, a, a)
+		}
+		VMOVUPS(a, Mem{Base: dst, Disp: i * s.width()})
+	}
+	ADDQ(Imm(128), dst)
+	LEAQ(Mem{Base: src, Index: lds, Scale: 2}, src)
+	DECQ(pairs)
+	JNE(LabelRef("pair"))
 	VZEROUPPER()
 	RET()
 }
