@@ -2,11 +2,9 @@ package golbertmini
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/encoder/checkpoint"
-	"github.com/golbert/golbert/encoder/golbertmini/internal/folder"
 	"github.com/golbert/golbert/encoder/tokenizer"
 )
 
@@ -75,33 +73,4 @@ func load(b []byte, precision encoder.Precision) (*encoder.Model, error) {
 		return nil, fmt.Errorf("golbertmini: %w", err)
 	}
 	return m, nil
-}
-
-// Export writes the model to dir, which must not exist, as a checkpoint in the layout of sentence-transformers'
-// MultiVectorEncoder, with float32 weights (91 MB): a start for training, and for programs that read no golbert.
-func Export(dir string) error {
-	p, err := parse(file)
-	if err != nil {
-		return err
-	}
-	m := &folder.Model{Config: p.config, Vocab: p.vocab, Projection: p.projection.Float32s(nil), Dim: p.projection.Shape[0], Hidden: p.projection.Shape[1],
-		QueryTokens: queryTokens, DocumentTokens: documentTokens}
-	for _, name := range p.tensors.Names() {
-		t, _ := p.tensors.Tensor(name)
-		if t.DType == checkpoint.U8 || name == "projection.weight" || strings.HasSuffix(name, "_scale") {
-			continue
-		}
-		v := t.Float32s(nil)
-		if s, ok := p.tensors.Tensor(name + "_scale"); ok {
-			scales := s.Float32s(nil)
-			if len(scales) == 0 || len(v)%len(scales) != 0 {
-				return fmt.Errorf("golbertmini: %d scales of %s: %w", len(scales), name, checkpoint.ErrCorrupt)
-			}
-			for i := range v {
-				v[i] *= scales[i/(len(v)/len(scales))]
-			}
-		}
-		m.Tensors = append(m.Tensors, checkpoint.Float32Tensor(name, v, t.Shape...))
-	}
-	return folder.Write(dir, m)
 }

@@ -37,7 +37,8 @@ type Options struct {
 	// MicroTokens bounds the tokens that are differentiated at once, and so memory; 0 means no bound. Losses that look at
 	// each query's own list are computed for a few queries at a time. For others, the scores of the whole batch are
 	// computed first without a graph, then the gradient by the scores, and then documents are differentiated a part at a
-	// time (GradCache, Gao et al. 2021, arXiv:2101.06983): the same gradient for about half as much work more.
+	// time, with all queries (GradCache, Gao et al. 2021, arXiv:2101.06983): the same gradient for about half as much work
+	// more. Queries should be a small part of the bound.
 	MicroTokens int
 	// Negatives bounds the negatives that are used of each example; 0 means all. Which ones changes with each epoch.
 	Negatives int
@@ -344,7 +345,7 @@ func (t *Trainer) cached(ctx context.Context, queries, documents *Sequences, tar
 	if math.IsNaN(float64(loss)) || math.IsInf(float64(loss), 0) {
 		return 0, fmt.Errorf("%w: the loss is %v", ErrNotFinite, loss)
 	}
-	for from, to := range tokenRanges(documents, t.o.MicroTokens-len(queries.IDs)) {
+	for from, to := range tokenRanges(documents, max(t.o.MicroTokens-len(queries.IDs), t.o.MicroTokens/4)) {
 		part := make([]float32, 0, targets.Queries*(to-from))
 		for i := range targets.Queries {
 			part = append(part, grad[i*targets.Documents+from:i*targets.Documents+to]...)

@@ -76,7 +76,8 @@ func run(dir, out, folderOut string, dim int, power float64, tokens int, files [
 	}
 	fmt.Printf("fitted on %d tokens; %d of %d components keep %.1f%% of the energy\n", fit.n, dim, model.Dim(), 100*kept)
 	if folderOut != "" {
-		return writeFolder(folderOut, ckpt, proj, dim)
+		return checkpoint.AddProjection(folderOut, dir, checkpoint.Dense{In: len(proj) / dim, Out: dim, Weight: proj},
+			&checkpoint.ProjectionOptions{QueryLength: 64, DocumentLength: 256})
 	}
 	n, err := write(out, ckpt, proj, dim)
 	if err != nil {

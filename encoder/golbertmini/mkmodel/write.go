@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/golbert/golbert/encoder/checkpoint"
-	"github.com/golbert/golbert/encoder/golbertmini/internal/folder"
 	"github.com/golbert/golbert/internal/kernel"
 )
 
@@ -18,8 +17,8 @@ import (
 func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int64, error) {
 	var ts []checkpoint.Tensor
 	for _, name := range c.Tensors.Names() {
-		short, ok := backbone(c, name)
-		if !ok {
+		short, ok := strings.CutPrefix(name, c.Prefix)
+		if !ok || strings.HasPrefix(short, "pooler.") || strings.HasSuffix(short, "position_ids") {
 			continue
 		}
 		t, _ := c.Tensors.Tensor(name)
@@ -60,31 +59,6 @@ func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int6
 		return 0, err
 	}
 	return st.Size(), f.Close()
-}
-
-// writeFolder writes the backbone and the projection, in float32, as a checkpoint.
-func writeFolder(dir string, c *checkpoint.Checkpoint, proj []float32, dim int) error {
-	m := &folder.Model{Projection: proj, Dim: dim, Hidden: len(proj) / dim, QueryTokens: 64, DocumentTokens: 256}
-	for _, name := range c.Tensors.Names() {
-		if short, ok := backbone(c, name); ok {
-			t, _ := c.Tensors.Tensor(name)
-			m.Tensors = append(m.Tensors, checkpoint.Float32Tensor(short, t.Float32s(nil), t.Shape...))
-		}
-	}
-	var err error
-	if m.Config, err = os.ReadFile(filepath.Join(c.Dir, "config.json")); err != nil {
-		return err
-	}
-	if m.Vocab, err = os.ReadFile(filepath.Join(c.Dir, "vocab.txt")); err != nil {
-		return err
-	}
-	return folder.Write(dir, m)
-}
-
-// backbone gives a tensor's name without the prefix, and false for what no forward pass needs.
-func backbone(c *checkpoint.Checkpoint, name string) (string, bool) {
-	short, ok := strings.CutPrefix(name, c.Prefix)
-	return short, ok && !strings.HasPrefix(short, "pooler.") && !strings.HasSuffix(short, "position_ids")
 }
 
 func f16(name string, v []float32, shape ...int) checkpoint.Tensor {
