@@ -98,6 +98,36 @@ func cluster(ctx context.Context, data []float32, n, dim, k int, o *KMeansOption
 	return m, m.iterate(ctx, iters, progress)
 }
 
+// clusterElsewhere lets another program cluster, groups the centroids that come back and measures how they fit.
+func clusterElsewhere(ctx context.Context, r *rng, x maxsim.Matrix, k int, o *KMeansOptions,
+	f func(context.Context, maxsim.Matrix, int, *KMeansOptions) (maxsim.Matrix, error)) (*kmeans, error) {
+	per := o.PointsPerCentroid
+	if per == 0 {
+		per = DefaultPointsPerCentroid
+	}
+	if per > 0 && x.Rows/per >= k {
+		x.Data, x.Rows = subsample(r, x.Data, x.Rows, x.Dim, k*per)
+	}
+	cent, err := f(ctx, x, k, &KMeansOptions{Iterations: o.Iterations, PointsPerCentroid: -1, Seed: o.Seed, Workers: o.Workers, Progress: o.Progress})
+	if err != nil {
+		return nil, err
+	}
+	if err := cent.Validate(); err != nil {
+		return nil, fmt.Errorf("centroids from elsewhere: %w", err)
+	}
+	if cent.Rows < 1 || cent.Rows > k || cent.Dim != x.Dim {
+		return nil, fmt.Errorf("%d centroids of dimension %d from elsewhere, want at most %d of %d: %w", cent.Rows, cent.Dim, k, x.Dim, ErrOption)
+	}
+	m := newKMeans(x.Data, x.Rows, x.Dim, cent.Rows, o.Workers)
+	m.cent = slices.Clone(cent.Data)
+	if cent.Rows >= minGroupedClusters {
+		if m.cent, _, m.sizes, err = regroup(ctx, r, m.cent, nil, x.Dim, 1<<(bits.Len(uint(cent.Rows))/2), 8, o.Workers); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.measure(ctx)
+}
+
 // clusterGroups is k-means on two levels.
 func clusterGroups(ctx context.Context, r *rng, data []float32, n, dim, k, iters, workers int, progress func(done, total int)) (*kmeans, error) {
 	const (

@@ -44,3 +44,46 @@ func TestTables(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Tables{}, plain.Tables())
 }
+
+// TestTrainElsewhere: clustering by another program gives a codebook as good as it is; nonsense from there is refused.
+func TestTrainElsewhere(t *testing.T) {
+	ctx := context.Background()
+	r := rng{5}
+	x := maxsim.New(6000, 12)
+	for i := range x.Data {
+		x.Data[i] = float32(r.float() - .5)
+	}
+	x.Normalize()
+	for _, k := range []int{20, 1100} {
+		want, err := Train(ctx, x, &TrainOptions{NBits: 2, Centroids: k})
+		require.NoError(t, err)
+		asked := 0
+		got, err := Train(ctx, x, &TrainOptions{NBits: 2, Centroids: k, PointsPerCentroid: 4, Cluster: func(ctx context.Context, v maxsim.Matrix, k int, o *KMeansOptions) (maxsim.Matrix, error) {
+			asked = v.Rows
+			c, err := KMeans(ctx, v.Data, v.Rows, v.Dim, k, o)
+			return maxsim.Matrix{Data: c, Rows: k, Dim: v.Dim}, err
+		}})
+		require.NoError(t, err)
+		require.Equal(t, k*4, asked)
+		require.Equal(t, k, got.K())
+		require.Equal(t, want.Groups() == nil, got.Groups() == nil)
+		require.Less(t, got.MeanResidual(), 1.1*want.MeanResidual())
+	}
+	for name, c := range map[string]struct {
+		m    maxsim.Matrix
+		want error
+	}{
+		"none":      {maxsim.Matrix{Dim: 12}, ErrOption},
+		"dimension": {maxsim.New(3, 11), ErrOption},
+		"many":      {maxsim.New(30, 12), ErrOption},
+	} {
+		_, err := Train(ctx, x, &TrainOptions{NBits: 2, Centroids: 20, Cluster: func(context.Context, maxsim.Matrix, int, *KMeansOptions) (maxsim.Matrix, error) {
+			return c.m, nil
+		}})
+		require.ErrorIs(t, err, c.want, name)
+	}
+	_, err := Train(ctx, x, &TrainOptions{NBits: 2, Centroids: 20, Cluster: func(context.Context, maxsim.Matrix, int, *KMeansOptions) (maxsim.Matrix, error) {
+		return maxsim.Matrix{}, context.Canceled
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+}

@@ -100,6 +100,11 @@ func TestScale(t *testing.T) {
 	require.Equal(t, true, got[5]["reached"])
 	require.Contains(t, got[5], "growth_exponent_p50")
 	require.EqualValues(t, 400, got[5]["docs"])
+
+	// Two collections of one size say nothing about growth.
+	got = lines(t, "-case", "scale", "-sizes", "50,50", "-doclen", "8", "-dim", "16", "-nq", "2", "-points", "exhaustive")
+	require.Len(t, got, 4)
+	require.NotContains(t, got[3], "growth_exponent_p50")
 }
 
 func TestKernels(t *testing.T) {

@@ -4,6 +4,7 @@
 //	go run ./examples/bench -case search -data DIR -threads 1 -bits 4 -json -peers peers.jsonl -svg curve.svg
 //	go run ./examples/bench -case build|batch|open -data DIR -bits 2 -json
 //	go run ./examples/bench -case scale -sizes 10000,100000,1000000
+//	go run ./examples/bench -case cuda -data DIR -threads 16 -json
 //	go run ./examples/bench -case encode -model DIR -data DIR -precision int8 -threads 1 -json
 //	go run ./examples/bench -case tokenize -model DIR -data DIR -threads 1 -json
 //
@@ -28,6 +29,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"time"
 )
 
 // bench is one run: the flags and where output goes.
@@ -48,6 +50,8 @@ type bench struct {
 	doclen    int
 	sizes     string
 	recall    float64
+	batch     string
+	time      time.Duration
 	seed      uint64
 	out       *printer
 	log       io.Writer
@@ -101,6 +105,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")
 	fl.StringVar(&b.sizes, "sizes", "10000,100000", "documents, for scale")
 	fl.Float64Var(&b.recall, "recall", .9, "recall@10 against the exact top 10 at which scale compares latencies")
+	fl.StringVar(&b.batch, "batches", "1,32,256", "queries of a call, for cuda")
+	fl.DurationVar(&b.time, "time", time.Second, "least time of a measurement, for cuda")
 	fl.Uint64Var(&b.seed, "seed", 1, "of the synthetic workload")
 	fl.BoolVar(&b.out.json, "json", false, "print JSON lines")
 	var peers files

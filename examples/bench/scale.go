@@ -37,7 +37,7 @@ func runScale(ctx context.Context, b *bench) error {
 		if err != nil {
 			return fmt.Errorf("%d documents: %w", n, err)
 		}
-		if before != nil {
+		if before != nil && before.get("docs").(int) != n {
 			// Below 1: slower than linearly.
 			more := math.Log(float64(n) / float64(before.get("docs").(int)))
 			for _, name := range []string{"p50", "cpu_ms"} {

@@ -162,7 +162,7 @@ func (c *Coder) Encode(ctx context.Context, m maxsim.Matrix) (quant.Encoded, err
 
 // encode codes n vectors from one on: nothing comes back to the host between the kernels.
 func (c *Coder) encode(ctx context.Context, s *stream, enc *quant.Encoded, m maxsim.Matrix, at, n int) error {
-	d, k, rb := c.cb.Dim(), c.cb.K(), c.cb.RowBytes()
+	d, rb := c.cb.Dim(), c.cb.RowBytes()
 	var in, norms []float32
 	var codes []uint32
 	var rows []byte
@@ -175,26 +175,15 @@ func (c *Coder) encode(ctx context.Context, s *stream, enc *quant.Encoded, m max
 	}
 	copy(in, m.Data[at*d:(at+n)*d])
 	err = s.finish(ctx, func() {
-		x, dc, ds := s.room("vectors", 4*n*d), s.room("codes", 4*n), s.room("products", 4*n)
-		dr, dn := s.room("rows", n*rb), s.room("norms", 4*n)
-		put(s, x, in)
-		if c.rotated() {
-			y, w := s.room("rotated", 4*n*d), c.warps.rotate
-			s.run("rotate", (n+w-1)/w, 1, 32*w, w*c.rotateBytes(), y, x, n, d, c.books["perms"], c.books["signs"], len(c.tables.Perms), w)
-			x = y
-		}
-		s.run("assign", (n+63)/64, 1, 256, 0, dc, ds, x, n, c.books["centroids"], k, d)
+		put(s, s.room("vectors", 4*n*d), in)
+		c.rotate(s, n)
+		c.assign(s, n)
+		c.residuals(s, n)
+		get(s, codes, s.room("codes", 4*n))
+		get(s, rows, s.room("rows", n*rb))
 		if c.cb.NBits() < 16 {
-			w := c.warps.encode
-			s.run("encode", (n+w-1)/w, 1, 32*w, w*c.encodeBytes(), dr, dn, x, dc, ds, n, c.books["centroids"], c.books["scales"], c.books["inverses"],
-				c.books["cutoffs"], c.books["weights"], c.books["moment rows"], c.books["moment columns"], c.books["steps"], c.tables.Passes, d,
-				c.cb.NBits(), rb, w)
-			get(s, norms, dn)
-		} else {
-			s.run("encode_half", (n*d+127)/128, 1, 128, 0, dr, x, n*d)
+			get(s, norms, s.room("norms", 4*n))
 		}
-		get(s, codes, dc)
-		get(s, rows, dr)
 	})
 	if err != nil {
 		return err
@@ -208,6 +197,43 @@ func (c *Coder) encode(ctx context.Context, s *stream, enc *quant.Encoded, m max
 	copy(enc.InvNorms[at:], norms)
 	copy(enc.Residuals[at*rb:], rows)
 	return nil
+}
+
+// vectors is where n vectors lie in codec space.
+func (c *Coder) vectors(s *stream, n int) mem {
+	if c.rotated() {
+		return s.room("rotated", 4*n*c.cb.Dim())
+	}
+	return s.room("vectors", 4*n*c.cb.Dim())
+}
+
+// rotate queues the way into codec space.
+func (c *Coder) rotate(s *stream, n int) {
+	if !c.rotated() {
+		return
+	}
+	d, w := c.cb.Dim(), c.warps.rotate
+	s.run("rotate", (n+w-1)/w, 1, 32*w, w*c.rotateBytes(), c.vectors(s, n), s.room("vectors", 4*n*d), n, d, c.books["perms"], c.books["signs"],
+		len(c.tables.Perms), w)
+}
+
+// assign queues the search for centroids.
+func (c *Coder) assign(s *stream, n int) {
+	s.run("assign", (n+63)/64, 1, 256, 0, s.room("codes", 4*n), s.room("products", 4*n), c.vectors(s, n), n, c.books["centroids"], c.cb.K(), c.cb.Dim())
+}
+
+// residuals queues their coding.
+func (c *Coder) residuals(s *stream, n int) {
+	d, rb, x := c.cb.Dim(), c.cb.RowBytes(), c.vectors(s, n)
+	rows := s.room("rows", n*rb)
+	if c.cb.NBits() == 16 {
+		s.run("encode_half", (n*d+127)/128, 1, 128, 0, rows, x, n*d)
+		return
+	}
+	w, b := c.warps.encode, c.books
+	s.run("encode", (n+w-1)/w, 1, 32*w, w*c.encodeBytes(), rows, s.room("norms", 4*n), x, s.room("codes", 4*n), s.room("products", 4*n), n,
+		b["centroids"], b["scales"], b["inverses"], b["cutoffs"], b["weights"], b["moment rows"], b["moment columns"], b["steps"], c.tables.Passes, d,
+		c.cb.NBits(), rb, w)
 }
 
 // Documents codes documents as they come, many with one call of the device, for Index.AddEncoded; token ids are not looked

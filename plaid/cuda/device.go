@@ -31,6 +31,7 @@ type Info struct {
 	Name            string
 	Major, Minor    int // compute capability
 	Multiprocessors int
+	Clock           int    // kHz, the highest
 	Memory          uint64 // bytes
 	Driver          int    // version of the CUDA interface, such as 12040 for 12.4
 }
@@ -84,6 +85,7 @@ func Devices() ([]Info, error) {
 
 // Attributes of a device, CUdevice_attribute.
 const (
+	attrClock           = 13
 	attrMultiprocessors = 16
 	attrMajor           = 75
 	attrMinor           = 76
@@ -106,7 +108,7 @@ func (d *driver) describe(n int) (Info, error) {
 		return info, err
 	}
 	info.Driver = int(version)
-	for attr, to := range map[uintptr]*int{attrMultiprocessors: &info.Multiprocessors, attrMajor: &info.Major, attrMinor: &info.Minor} {
+	for attr, to := range map[uintptr]*int{attrClock: &info.Clock, attrMultiprocessors: &info.Multiprocessors, attrMajor: &info.Major, attrMinor: &info.Minor} {
 		v, err := out[int32](d, "cuDeviceGetAttribute", attr, uintptr(dev))
 		if err != nil {
 			return info, err
@@ -258,7 +260,7 @@ func (v *Device) start() (err error) {
 		ptx     string
 		kernels []string
 	}{
-		{maxsimPTX, []string{"maxsim_f32", "maxsim_f16", "maxsim_bf16"}},
+		{maxsimPTX, []string{"maxsim_f32", "maxsim_f16", "maxsim_bf16", "mma_rate"}},
 		{plaidPTX, []string{
 			"centroid_scores", "byte_scale", "centroid_bytes", "probe_select", "mark_postings", "interact", "select_best", "gather_docs",
 			"score_compressed", "score_decoded", "copy_words",

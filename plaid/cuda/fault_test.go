@@ -38,7 +38,7 @@ func TestDevices(t *testing.T) {
 	infos, err := Devices()
 	require.NoError(t, err)
 	require.Len(t, infos, 1)
-	require.Equal(t, Info{Name: "host emulation", Major: 8, Multiprocessors: 2, Memory: 1 << 20, Driver: 12000}, infos[0])
+	require.Equal(t, Info{Name: "host emulation", Major: 8, Multiprocessors: 2, Clock: 1000000, Memory: 1 << 20, Driver: 12000}, infos[0])
 	_, err = Open(1)
 	require.ErrorIs(t, err, ErrNoDevice)
 	_, err = Open(-1)

@@ -303,3 +303,13 @@ func TestWide(t *testing.T) {
 		}
 	})
 }
+
+func TestPeaks(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		p, err := dev.Peaks(bg)
+		require.NoError(t, err)
+		require.Positive(t, p.Copy)
+		require.Positive(t, p.MMA)
+		t.Logf("%s: copies %.4g GB/s, tensor-core products %.4g TFLOP/s", dev.Name(), p.Copy/1e9, p.MMA/1e12)
+	})
+}

@@ -228,7 +228,7 @@ func (d *Documents) Scores(ctx context.Context, queries []maxsim.Matrix) ([][]fl
 	for i, q := range queries {
 		out[i] = make([]float32, d.n)
 		for r := 0; r < q.Rows && d.n > 0; r += queryPart {
-			parts = append(parts, part{i, q.Slice(r, min(r+queryPart, q.Rows))})
+			parts = append(parts, part{i, r == 0, q.Slice(r, min(r+queryPart, q.Rows))})
 		}
 	}
 	s, err := d.streams.acquire(ctx)
@@ -248,6 +248,7 @@ func (d *Documents) Scores(ctx context.Context, queries []maxsim.Matrix) ([][]fl
 // part is up to 32 rows of a query.
 type part struct {
 	query int
+	first bool // of the query
 	rows  maxsim.Matrix
 }
 
@@ -270,24 +271,33 @@ func (d *Documents) score(ctx context.Context, s *stream, out [][]float32, parts
 		}
 	}
 	err = s.finish(ctx, func() {
-		query, counts, scores := s.room("query", len(packed)), s.room("query rows", 4*len(rows)), s.room("scores", 4*len(got))
-		put(s, query, packed)
-		put(s, counts, rows)
-		groups := min((d.n+blockDocs-1)/blockDocs, max(32*d.v.info.Multiprocessors/len(parts), d.v.info.Multiprocessors))
-		s.run(d.kernel(), len(parts), groups, maxsimThreads, d.shared(), scores, query, counts, d.padded, d.cached, d.rows, d.off, d.n)
-		get(s, got, scores)
+		put(s, s.room("query", len(packed)), packed)
+		put(s, s.room("query rows", 4*len(rows)), rows)
+		get(s, got, d.launch(s, len(parts)))
 	})
 	if err != nil {
 		s.drain()
 		return err
 	}
 	for i, p := range parts {
-		to := out[p.query]
-		for doc := range to {
-			to[doc] += got[doc*len(parts)+i]
+		to, scores := out[p.query], got[i*d.n:(i+1)*d.n]
+		if p.first {
+			copy(to, scores)
+			continue
+		}
+		for doc, v := range scores {
+			to[doc] += v
 		}
 	}
 	return nil
+}
+
+// launch queues the kernel for so many parts, which are there, and tells where the scores will be: those of a part together.
+func (d *Documents) launch(s *stream, parts int) mem {
+	query, counts, scores := s.room("query", parts*queryPart*d.padded*d.size()), s.room("query rows", 4*parts), s.room("scores", 4*parts*d.n)
+	groups := min((d.n+blockDocs-1)/blockDocs, max(32*d.v.info.Multiprocessors/parts, d.v.info.Multiprocessors), 1<<16-1)
+	s.run(d.kernel(), parts, groups, maxsimThreads, d.shared(), scores, query, counts, d.padded, d.cached, d.rows, d.off, d.n)
+	return scores
 }
 
 // pack lays out a part as the kernels want it (kernels/maxsim.cu); rows that are missing are zeros.

@@ -222,6 +222,13 @@ func (s *stream) copy(call string, m mem, b []byte, toDevice bool) {
 	}
 }
 
+// copyWithin queues a copy from device memory to device memory of the same size.
+func (s *stream) copyWithin(to, from mem) {
+	if s.err == nil {
+		s.err = s.v.d.call("cuMemcpyDtoDAsync_v2", to.ptr, from.ptr, uintptr(from.size), s.handle)
+	}
+}
+
 // fill sets 32-bit words.
 func (s *stream) fill(m mem, word uint32) {
 	if s.err == nil {

@@ -5,14 +5,14 @@ package cuda
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/internal/cudahost"
 )
 
 // The tests run against the kernels compiled for the host (shim/) where a C++ compiler is found, and against a device
@@ -34,7 +34,9 @@ func runTests(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	compiler := buildShim(dir)
+	if shimPath, shimLib, err = buildShim(dir); err != nil {
+		shimPath, shimWhy = "", err.Error()
+	}
 	if infos, err := Devices(); err != nil {
 		realWhy = err.Error()
 	} else if len(infos) == 0 {
@@ -43,7 +45,7 @@ func runTests(m *testing.M) int {
 		fmt.Printf("cuda: device 0 is %s, compute capability %d.%d\n", infos[0].Name, infos[0].Major, infos[0].Minor)
 	}
 	code := m.Run()
-	onDevice, onHost := "all kernels", "all kernels, compiled by "+compiler
+	onDevice, onHost := "all kernels", "all kernels, compiled by "+cudahost.Compiler()
 	if realWhy != "" {
 		onDevice = "nothing (" + strings.ReplaceAll(realWhy, "\n", "; ") + ")"
 	}
@@ -54,37 +56,8 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-func buildShim(dir string) (compiler string) {
-	compiler = os.Getenv("CXX")
-	if compiler == "" {
-		compiler = "g++"
-	}
-	if _, err := exec.LookPath(compiler); err != nil {
-		shimWhy = "no C++ compiler: " + err.Error()
-		return compiler
-	}
-	var err error
-	if shimPath, shimLib, err = compileShim(compiler, dir, "shim", nil); err != nil {
-		shimPath, shimWhy = "", err.Error()
-	}
-	return compiler
-}
-
-// compileShim makes the emulation's library, its kernels with some flags more.
-func compileShim(compiler, dir, name string, flags []string) (path string, lib uintptr, err error) {
-	common := []string{"-std=c++17", "-ffp-contract=off", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-I", "shim"}
-	run := func(args ...string) error {
-		if out, err := exec.Command(compiler, append(args, common...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", compiler, err, out)
-		}
-		return nil
-	}
-	kernels := filepath.Join(dir, name+".o")
-	if err := run(append([]string{"-O2", "-c", "-o", kernels, "shim/kernels.cpp"}, flags...)...); err != nil {
-		return "", 0, err
-	}
-	path = filepath.Join(dir, "libcuda_"+name+".so")
-	if err := run("-O2", "-shared", "-o", path, "shim/driver.cpp", kernels); err != nil {
+func buildShim(dir string, flags ...string) (path string, lib uintptr, err error) {
+	if path, err = cudahost.Build(dir, "shim", flags...); err != nil {
 		return "", 0, err
 	}
 	lib, err = openLibrary(path)

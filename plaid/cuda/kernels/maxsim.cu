@@ -14,7 +14,7 @@
 KERNEL(MAXSIM_THREADS)
 maxsim_f32(float* out, const float* query, const int* rows, int dim, int cached, const float* docs, const uint64_t* off, int ndocs) {
 	DYNAMIC_SHARED(mem); // cached x 32
-	int t = threadIdx.x, lane = t % 32, part = blockIdx.x, parts = gridDim.x;
+	int t = threadIdx.x, lane = t % 32, part = blockIdx.x;
 	const float* all = query + (uint64_t)part * dim * 32;
 	for (int i = t; i < cached * 8; i += MAXSIM_THREADS) ((float4*)mem)[i] = ((const float4*)all)[i];
 	SYNC();
@@ -41,7 +41,7 @@ maxsim_f32(float* out, const float* query, const int* rows, int dim, int cached,
 			for (int j = 0; j < 32; j++) best[j] = max_num(best[j], dot[j]);
 		}
 		float sum = sum_lanes(0, warp_max(best, lane), rows[part]);
-		if (lane == 0) out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;
+		if (lane == 0) out[(uint64_t)part * ndocs + doc] = tokens > 0 ? sum : MINUS_INF;
 	}
 }
 
@@ -50,55 +50,77 @@ maxsim_f32(float* out, const float* query, const int* rows, int dim, int cached,
 // any order, so a lane takes 8 neighbouring ones of its row, 16 bytes, as what two products want of it: of chunk c of 32
 // dimensions those from c * 32 + lane % 4 * 8 on. A part is laid out in the same way: for every chunk and 8 rows, 16 bytes
 // of every lane. dim is a multiple of 32 after the host's padding. A warp works on 32 tokens.
-#define MAXSIM_HALF(NAME, MMA)                                                                                             \
-	KERNEL(MAXSIM_THREADS)                                                                                                 \
+#define MAXSIM_HALF(NAME, MMA)                                                                                               \
+	KERNEL(MAXSIM_THREADS)                                                                                                   \
 	NAME(float* out, const uint16_t* query, const int* rows, int dim, int cached, const uint16_t* docs, const uint64_t* off, \
-	     int ndocs) {                                                                                                      \
-		DYNAMIC_SHARED(mem); /* cached / 32 chunks x 4 groups of 8 rows x 32 lanes x 16 bytes */                           \
-		int t = threadIdx.x, lane = t % 32, g = lane / 4, tig = lane % 4, part = blockIdx.x, parts = gridDim.x;            \
-		const uint4* all = (const uint4*)(query + (uint64_t)part * dim * 32);                                              \
-		uint4* q = (uint4*)mem;                                                                                            \
-		for (int i = t; i < cached * 4; i += MAXSIM_THREADS) q[i] = all[i];                                                \
-		SYNC();                                                                                                            \
-		for (int doc = blockIdx.y * 4 + t / 32; doc < ndocs; doc += gridDim.y * 4) {                                       \
-			uint64_t from = off[doc];                                                                                      \
-			int tokens = (int)(off[doc + 1] - from);                                                                       \
-			float top[4][2];                                                                                               \
-			for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;                                                 \
-			for (int at = 0; at < tokens; at += 32) {                                                                      \
-				/* Rows behind the end repeat the last one: a maximum does not mind. */                                    \
-				const uint4* row[4];                                                                                       \
-				for (int i = 0; i < 4; i++)                                                                                \
-					row[i] = (const uint4*)(docs + (from + min_int(at + i * 8 + g, tokens - 1)) * dim) + tig;              \
-				float d[2][4][4];                                                                                          \
-				for (int u = 0; u < 2; u++)                                                                                \
-					for (int n = 0; n < 4; n++)                                                                            \
-						for (int i = 0; i < 4; i++) d[u][n][i] = 0;                                                        \
-				for (int c = 0; c < dim / 32; c++) {                                                                       \
-					uint4 a[4];                                                                                            \
-					for (int i = 0; i < 4; i++) a[i] = row[i][c * 4];                                                      \
-					const uint4* columns = (c * 32 < cached ? q : all) + c * 128 + lane;                                   \
-					for (int n = 0; n < 4; n++) {                                                                          \
-						uint4 b = columns[n * 32];                                                                         \
-						uint32_t b0[2] = {b.x, b.y}, b1[2] = {b.z, b.w};                                                   \
-						for (int u = 0; u < 2; u++) {                                                                      \
-							const uint4 &lo = a[2 * u], &hi = a[2 * u + 1];                                                \
-							uint32_t a0[4] = {lo.x, hi.x, lo.y, hi.y}, a1[4] = {lo.z, hi.z, lo.w, hi.w};                   \
-							MMA(d[u][n], a0, b0);                                                                          \
-							MMA(d[u][n], a1, b1);                                                                          \
-						}                                                                                                  \
-					}                                                                                                      \
-				}                                                                                                          \
-				for (int u = 0; u < 2; u++)                                                                                \
-					for (int n = 0; n < 4; n++) {                                                                          \
-						top[n][0] = max_num(max_num(top[n][0], d[u][n][0]), d[u][n][2]);                                   \
-						top[n][1] = max_num(max_num(top[n][1], d[u][n][1]), d[u][n][3]);                                   \
-					}                                                                                                      \
-			}                                                                                                              \
-			float sum = sum_fragments(0, top, rows[part]);                                                                    \
-			if (lane == 0) out[(uint64_t)doc * parts + part] = tokens > 0 ? sum : MINUS_INF;                               \
-		}                                                                                                                  \
+	     int ndocs) {                                                                                                        \
+		DYNAMIC_SHARED(mem); /* cached / 32 chunks x 4 groups of 8 rows x 32 lanes x 16 bytes */                             \
+		int t = threadIdx.x, lane = t % 32, g = lane / 4, tig = lane % 4, part = blockIdx.x;                                 \
+		const uint4* all = (const uint4*)(query + (uint64_t)part * dim * 32);                                                \
+		uint4* q = (uint4*)mem;                                                                                              \
+		for (int i = t; i < cached * 4; i += MAXSIM_THREADS) q[i] = all[i];                                                  \
+		SYNC();                                                                                                              \
+		for (int doc = blockIdx.y * 4 + t / 32; doc < ndocs; doc += gridDim.y * 4) {                                         \
+			uint64_t from = off[doc];                                                                                        \
+			int tokens = (int)(off[doc + 1] - from);                                                                         \
+			float top[4][2];                                                                                                 \
+			for (int n = 0; n < 4; n++) top[n][0] = top[n][1] = MINUS_INF;                                                   \
+			for (int at = 0; at < tokens; at += 32) {                                                                        \
+				/* Rows behind the end repeat the last one: a maximum does not mind. */                                      \
+				const uint4* row[4];                                                                                         \
+				for (int i = 0; i < 4; i++)                                                                                  \
+					row[i] = (const uint4*)(docs + (from + min_int(at + i * 8 + g, tokens - 1)) * dim) + tig;                \
+				float d[2][4][4];                                                                                            \
+				for (int u = 0; u < 2; u++)                                                                                  \
+					for (int n = 0; n < 4; n++)                                                                              \
+						for (int i = 0; i < 4; i++) d[u][n][i] = 0;                                                          \
+				for (int c = 0; c < dim / 32; c++) {                                                                         \
+					uint4 a[4];                                                                                              \
+					for (int i = 0; i < 4; i++) a[i] = row[i][c * 4];                                                        \
+					const uint4* columns = (c * 32 < cached ? q : all) + c * 128 + lane;                                     \
+					for (int n = 0; n < 4; n++) {                                                                            \
+						uint4 b = columns[n * 32];                                                                           \
+						uint32_t b0[2] = {b.x, b.y}, b1[2] = {b.z, b.w};                                                     \
+						for (int u = 0; u < 2; u++) {                                                                        \
+							const uint4 &lo = a[2 * u], &hi = a[2 * u + 1];                                                  \
+							uint32_t a0[4] = {lo.x, hi.x, lo.y, hi.y}, a1[4] = {lo.z, hi.z, lo.w, hi.w};                     \
+							MMA(d[u][n], a0, b0);                                                                            \
+							MMA(d[u][n], a1, b1);                                                                            \
+						}                                                                                                    \
+					}                                                                                                        \
+				}                                                                                                            \
+				for (int u = 0; u < 2; u++)                                                                                  \
+					for (int n = 0; n < 4; n++) {                                                                            \
+						top[n][0] = max_num(max_num(top[n][0], d[u][n][0]), d[u][n][2]);                                     \
+						top[n][1] = max_num(max_num(top[n][1], d[u][n][1]), d[u][n][3]);                                     \
+					}                                                                                                        \
+			}                                                                                                                \
+			float sum = sum_fragments(0, top, rows[part]);                                                                   \
+			if (lane == 0) out[(uint64_t)part * ndocs + doc] = tokens > 0 ? sum : MINUS_INF;                                 \
+		}                                                                                                                    \
 	}
 
 MAXSIM_HALF(maxsim_f16, mma_f16)
 MAXSIM_HALF(maxsim_bf16, mma_bf16)
+
+// mma_rate makes n tensor-core products of float16 in each of 8 chains per warp and nothing else: what Device.Peaks measures.
+KERNEL(MAXSIM_THREADS)
+mma_rate(float* out, int n) {
+	uint32_t one = 0x3c003c00u + threadIdx.x; // about 1
+	uint32_t a[4] = {one, one + 1, one + 2, one + 3}, b[2] = {one + 4, one + 5};
+	float d[8][4];
+#pragma unroll
+	for (int c = 0; c < 8; c++)
+#pragma unroll
+		for (int i = 0; i < 4; i++) d[c][i] = 0;
+	for (int i = 0; i < n; i++) {
+#pragma unroll
+		for (int c = 0; c < 8; c++) mma_f16(d[c], a, b);
+	}
+	float sum = 0;
+#pragma unroll
+	for (int c = 0; c < 8; c++)
+#pragma unroll
+		for (int i = 0; i < 4; i++) sum += d[c][i];
+	out[blockIdx.x * MAXSIM_THREADS + threadIdx.x] = sum;
+}

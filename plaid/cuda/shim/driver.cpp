@@ -241,6 +241,7 @@ int cuDeviceGetAttribute(int* v, int attribute, int) {
 	switch (attribute) {
 	case 75: *v = 8; return ok;  // compute capability, major
 	case 76: *v = 0; return ok;  // minor
+	case 13: *v = 1000000; return ok; // kHz
 	case 16: *v = 2; return ok;  // multiprocessors
 	case 97: *v = most_shared; return ok; // shared memory per block, opt-in
 	}
@@ -302,6 +303,14 @@ int cuMemcpyDtoHAsync_v2(void* d, uintptr_t s, size_t n, void*) {
 	std::lock_guard<std::mutex> l(mu);
 	if (!inside(s, n)) return invalid_value;
 	memcpy(d, (void*)s, n);
+	return ok;
+}
+int cuMemcpyDtoDAsync_v2(uintptr_t d, uintptr_t s, size_t n, void*) {
+	FAULT("cuMemcpyDtoDAsync_v2");
+	std::lock_guard<std::mutex> l(mu);
+	if (!inside(d, n) || !inside(s, n)) return invalid_value;
+	memcpy((void*)d, (void*)s, n);
+	check_written(d, n);
 	return ok;
 }
 int cuMemsetD32Async(uintptr_t d, unsigned v, size_t n, void*) {

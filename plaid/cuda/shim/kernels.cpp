@@ -25,7 +25,7 @@ UNCHECKED void thunk(void** p) { call(F, p); }
 
 #define ENTRY(name, threads) {#name, thunk<name>, threads, 0}
 kernel kernels[] = {
-	ENTRY(maxsim_f32, 128), ENTRY(maxsim_f16, 128), ENTRY(maxsim_bf16, 128),
+	ENTRY(maxsim_f32, 128), ENTRY(maxsim_f16, 128), ENTRY(maxsim_bf16, 128), ENTRY(mma_rate, 128),
 	ENTRY(centroid_scores, 256), ENTRY(byte_scale, 1024), ENTRY(centroid_bytes, 1024), ENTRY(probe_select, 256),
 	ENTRY(mark_postings, 128), ENTRY(interact, 128), ENTRY(select_best, 512), ENTRY(gather_docs, 128),
 	ENTRY(score_compressed, 128), ENTRY(score_decoded, 128), ENTRY(copy_words, 128),
