@@ -110,6 +110,7 @@ func (s *step) param(p *Param) *gorgonia.Node {
 // constant gives a node for values that nothing is differentiated by.
 func (s *step) constant(name string, v []float32, shape ...int) *gorgonia.Node {
 	t := tensor.New(tensor.WithShape(shape...), tensor.WithBacking(v))
+	name = fmt.Sprintf("%s %d", name, len(s.graph.AllNodes())) // equal names would be one node
 	return gorgonia.NewTensor(s.graph, tensor.Float32, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name), gorgonia.WithValue(t))
 }
 
