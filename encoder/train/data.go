@@ -1,10 +1,12 @@
 package train
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"iter"
 	"math"
 	"strings"
@@ -36,12 +38,12 @@ type Example struct {
 type exampleJSON struct {
 	Query     *string   `json:"query"`
 	Positive  *string   `json:"positive"`
-	Title     string    `json:"title"`
-	Negatives []string  `json:"negatives"`
-	Scores    []float32 `json:"scores"`
-	Group     string    `json:"group"`
-	Lang      string    `json:"lang"`
-	DocLang   string    `json:"doc_lang"`
+	Title     string    `json:"title,omitempty"`
+	Negatives []string  `json:"negatives,omitempty"`
+	Scores    []float32 `json:"scores,omitempty"`
+	Group     string    `json:"group,omitempty"`
+	Lang      string    `json:"lang,omitempty"`
+	DocLang   string    `json:"doc_lang,omitempty"`
 }
 
 // ReadOptions say how ReadExamples takes lines. A nil pointer means the zero value.
@@ -145,6 +147,27 @@ func parseExample(b []byte, o *ReadOptions) (Example, error) {
 		}
 	}
 	return e, nil
+}
+
+// WriteExamples writes examples as JSON lines, which ReadExamples reads back but for their Source.
+func WriteExamples(w io.Writer, examples []Example) error {
+	b := bufio.NewWriter(w)
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	for i := range examples {
+		e := &examples[i]
+		j := exampleJSON{Query: &e.Query, Positive: &e.Positive, Negatives: e.Negatives, Scores: e.Scores, Group: e.Group, Lang: e.Language}
+		if e.DocumentLanguage != e.Language {
+			j.DocLang = e.DocumentLanguage
+		}
+		if err := enc.Encode(&j); err != nil {
+			return fmt.Errorf("train: example %d: %w", i, err)
+		}
+	}
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	return nil
 }
 
 // HeldOut says whether an example belongs to the part of the data that is kept for evaluation. The group decides,

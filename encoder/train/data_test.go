@@ -55,6 +55,36 @@ func TestReadExamples(t *testing.T) {
 	}
 }
 
+func TestWriteExamples(t *testing.T) {
+	want := toyExamples(1, 20)
+	want[3].Language, want[3].DocumentLanguage = "de", "fr"
+	want[4].Language, want[4].DocumentLanguage = "de", "de"
+	want[5].Negatives, want[5].Scores = nil, nil
+	want[6].Query = "<tags> & \u2028 \"quotes\"\n"
+	var b bytes.Buffer
+	require.NoError(t, WriteExamples(&b, want))
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	got, err := readAll(path, nil)
+	require.NoError(t, err)
+	for i := range want {
+		want[i].Source = fmt.Sprint(path, ":", i+1)
+		// Texts that a list holds twice were written, and count once.
+		seen, n := map[string]bool{want[i].Positive: true}, 0
+		for j, x := range want[i].Negatives {
+			if !seen[x] {
+				want[i].Negatives[n], want[i].Scores[n+1] = x, want[i].Scores[j+1]
+				n++
+			}
+			seen[x] = true
+		}
+		if want[i].Negatives != nil {
+			want[i].Negatives, want[i].Scores = want[i].Negatives[:n], want[i].Scores[:n+1]
+		}
+	}
+	require.Equal(t, want, got)
+}
+
 func TestReadExamplesErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.jsonl")
 	for want, line := range map[string]string{
