@@ -168,6 +168,33 @@ func TestLazyVerification(t *testing.T) {
 	}
 	require.Greater(t, bad, 20)
 	require.Less(t, bad, 100, "the other blocks are fine")
+
+	// The same when they are read, by somebody who has looked at nothing before.
+	again, err := Open(context.Background(), dir, &OpenOptions{ReadOnly: true, ReadResiduals: true})
+	require.NoError(t, err)
+	defer again.Close()
+	require.True(t, snapshot(t, again).ReadsResiduals())
+	require.False(t, snapshot(t, ro).ReadsResiduals())
+	seg2 := snapshot(t, again).Segments()[0]
+	var buf []byte
+	for range 2 {
+		damaged := 0
+		for ord := range uint32(seg2.NumDocs()) {
+			var rows []byte
+			var err error
+			if rows, buf, err = seg2.ReadResiduals(buf, ord); err != nil {
+				damaged++
+				var ce *CorruptError
+				require.ErrorAs(t, err, &ce)
+				require.Equal(t, CorruptError{File: name, Section: "residuals", Offset: blockSize, Got: ce.Got}, *ce)
+				continue
+			}
+			want, err := seg.Residuals(ord)
+			require.NoError(t, err)
+			require.Equal(t, want, rows)
+		}
+		require.Equal(t, bad, damaged)
+	}
 	rep, err := Check(context.Background(), dir)
 	requireNamed(t, err, name)
 	require.Len(t, rep.Problems, 1)

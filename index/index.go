@@ -18,6 +18,7 @@ type Index struct {
 	dir      string
 	opts     *Options // as in the manifest, complete
 	readOnly bool
+	reads    bool          // OpenOptions.ReadResiduals
 	turn     chan struct{} // holds one token; a writer takes it
 	// compacting holds one token; a compaction takes it.
 	compacting chan struct{}
@@ -194,7 +195,7 @@ func Open(ctx context.Context, dir string, o *OpenOptions) (_ *Index, err error)
 		return nil, err
 	}
 	ix := newIndex(opts.fs, dir, mo)
-	ix.readOnly, ix.lock, ix.cur = opts.ReadOnly, lock, st
+	ix.readOnly, ix.reads, ix.lock, ix.cur = opts.ReadOnly, opts.ReadResiduals, lock, st
 	return ix, nil
 }
 
@@ -249,7 +250,7 @@ func (ix *Index) Snapshot() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{st: st}
+	s := &Snapshot{st: st, reads: ix.reads}
 	s.refs.Store(1)
 	return s, nil
 }

@@ -267,9 +267,14 @@ func (f *segFile) checkTokens() error {
 func (f *segFile) verify(kind uint32, from, n uint64) error {
 	off := f.secs[kind].off + from
 	if bad := f.ver.ok(off, off+n); bad >= 0 {
-		return &CorruptError{File: f.name, Section: sectionName(kind), Offset: bad, Got: "checksum mismatch in the block of 4 KiB that starts there"}
+		return f.mismatch(kind, bad)
 	}
 	return nil
+}
+
+// mismatch is the error of a block that is not what was written.
+func (f *segFile) mismatch(kind uint32, at int64) error {
+	return &CorruptError{File: f.name, Section: sectionName(kind), Offset: at, Got: "checksum mismatch in the block of 4 KiB that starts there"}
 }
 
 // bytes gives verified bytes of a section, or a CorruptError when they do not lie in it.

@@ -121,15 +121,6 @@ func (s *Segment) DistinctCodes(dst []uint32, ord uint32) (_ []uint32, err error
 	return s.f.distinct(slices.Grow(dst[:0], int(r.n)), &r)
 }
 
-// Residuals gives a document's residual rows, DocTokens x Codebook().RowBytes(). It is mapped memory:
-// read-only, valid while the snapshot is open.
-func (s *Segment) Residuals(ord uint32) (_ []byte, err error) {
-	defer s.f.catch(debug.SetPanicOnFault(true), &err)
-	a, b := s.f.tokenRange(ord)
-	rb := uint64(s.f.toc.rowBytes)
-	return s.f.bytes(secResiduals, a*rb, (b-a)*rb)
-}
-
 // InvNorms appends to dst[:0] the inverse norms of a document's decoded vectors: each token's score is
 // <q, c + residual> times it. They are stored in 8 bits, within NormError of the true value. Exactly 0 marks
 // a vector of zeros, which scores 0 against every query: the residual bits beside it mean nothing, and

@@ -43,6 +43,8 @@ func TestFaultTruncatedWhileMapped(t *testing.T) {
 		requireFault(err)
 		_, err = bad.Residuals(3)
 		requireFault(err)
+		_, _, err = bad.ReadResiduals(nil, 3)
+		requireFault(err)
 		_, err = bad.InvNorms(nil, 3)
 		requireFault(err)
 		_, err = bad.Postings(nil, 1)

@@ -10,6 +10,7 @@ import (
 // Its segments read mapped files, so they must not be used after the last Close or Release.
 type Snapshot struct {
 	st     *state
+	reads  bool
 	refs   atomic.Int64
 	closed atomic.Bool
 }
@@ -51,6 +52,10 @@ func (s *Snapshot) Release() {
 
 // Segments gives the snapshot's segments, oldest first. The slice must not be changed.
 func (s *Snapshot) Segments() []*Segment { return s.st.segs }
+
+// ReadsResiduals tells whether the index was opened with OpenOptions.ReadResiduals: searches are to call
+// Segment.ReadResiduals then.
+func (s *Snapshot) ReadsResiduals() bool { return s.reads }
 
 // NumDocs counts the live documents.
 func (s *Snapshot) NumDocs() int { return int(s.st.man.Docs) }

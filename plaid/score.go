@@ -223,10 +223,10 @@ func (st *state) prefetch(docs []candidate) {
 // loadAhead reads a document into w.ahead and asks for its residuals.
 func (st *state) loadAhead(w *worker, c candidate) error {
 	u := &st.s.units[c.unit]
-	if err := w.ahead.load(u.seg, c.ord, st.s.spaces[u.space].cb.RowBytes()); err != nil {
+	if err := w.ahead.load(u, c.ord, st.s.spaces[u.space].cb.RowBytes()); err != nil {
 		return err
 	}
-	if len(w.ahead.codes) > 0 {
+	if len(w.ahead.codes) > 0 && !u.reads {
 		kernel.Prefetch(w.ahead.residuals)
 	}
 	return nil
@@ -461,7 +461,7 @@ func (st *state) exactScore(worker int, unit, ord uint32) (score float32, ok boo
 	}
 	w := &st.workers[worker]
 	u := &st.s.units[unit]
-	if err := w.load(u.seg, ord, st.s.spaces[u.space].cb.RowBytes()); err != nil || len(w.codes) == 0 {
+	if err := w.load(u, ord, st.s.spaces[u.space].cb.RowBytes()); err != nil || len(w.codes) == 0 {
 		return score, false, err
 	}
 	w.scored++
@@ -521,14 +521,20 @@ func (w *worker) sumMax(rows int) float32 {
 }
 
 // load reads a document's codes, residuals and inverse norms into w.
-func (w *loaded) load(seg segment, ord uint32, rowBytes int) (err error) {
+func (w *loaded) load(u *unit, ord uint32, rowBytes int) (err error) {
+	seg := u.seg
 	if w.codes, err = seg.Codes(w.codes, ord); err != nil {
 		return fmt.Errorf("codes of document %d: %w", ord, err)
 	}
 	if len(w.codes) == 0 {
 		return nil
 	}
-	if w.residuals, err = seg.Residuals(ord); err != nil {
+	if u.reads {
+		w.residuals, w.read, err = u.pub.ReadResiduals(w.read, ord)
+	} else {
+		w.residuals, err = seg.Residuals(ord)
+	}
+	if err != nil {
 		return fmt.Errorf("residuals of document %d: %w", ord, err)
 	}
 	if w.invNorms, err = seg.InvNorms(w.invNorms, ord); err != nil {

@@ -31,7 +31,7 @@ func NewSearcher(s *index.Snapshot) *Searcher {
 	segs := s.Segments()
 	units := make([]unit, len(segs))
 	for i, seg := range segs {
-		units[i] = unit{seg: seg, pub: seg}
+		units[i] = unit{seg: seg, pub: seg, reads: s.ReadsResiduals()}
 	}
 	sr := newSearcher(units, s.Dim())
 	sr.snap, sr.tuned = s, s.Tunings()

@@ -27,6 +27,7 @@ var _ segment = (*index.Segment)(nil)
 type unit struct {
 	seg   segment
 	pub   *index.Segment // nil for a test's segment
+	reads bool           // residuals are read, not looked at in mapped memory
 	space int            // index into Searcher.spaces
 	live  []uint64       // bitset of documents not deleted; nil = all
 }

@@ -90,7 +90,8 @@ type worker struct {
 // loaded is what a document's score is made of.
 type loaded struct {
 	codes     []uint32
-	residuals []byte // mapped memory, not ours
+	residuals []byte // mapped memory, not ours, or part of read
+	read      []byte
 	invNorms  []float32
 }
 
@@ -121,7 +122,7 @@ func (st *state) bytes() int {
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
-		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms))*4 + cap(w.best.h)*48
+		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms))*4 + cap(w.read) + cap(w.ahead.read) + cap(w.best.h)*48
 		for j := range w.sel {
 			n += cap(w.sel[j].buf) * 8
 		}

@@ -43,6 +43,7 @@ type bench struct {
 	index     string
 	points    string
 	ids       bool
+	reads     bool
 	topk      int
 	exactHits int
 	queries   int
@@ -100,6 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.StringVar(&b.points, "points", defaultPoints, "knob settings: nprobe:ndocs, nprobe:ndocs:patience, auto, exhaustive")
 	fl.IntVar(&b.topk, "topk", 100, "hits per query")
 	fl.IntVar(&b.exactHits, "exact", 0, "how many of the first hits get exact scores; 0: all")
+	fl.BoolVar(&b.reads, "read", false, "read residuals instead of mapping them: less resident memory")
 	fl.IntVar(&b.queries, "nq", 300, "queries, evenly spaced among those that there are")
 	fl.IntVar(&b.docs, "docs", 5000, "documents of the synthetic workload")
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")

@@ -39,7 +39,7 @@ func runOpen(ctx context.Context, b *bench) error {
 func (b *bench) firstQueries(ctx context.Context, w *workload, dir string, fresh bool) (err error) {
 	base := rss()
 	t := time.Now()
-	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: true})
+	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: true, ReadResiduals: b.reads})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (b *bench) firstQueries(ctx context.Context, w *workload, dir string, fresh
 			return err
 		}
 	}
-	return b.out.print(b.head("open").add("fresh_process", fresh, "open_ms", ms(opening), "first_query_ms", ms(first),
+	return b.out.print(b.head("open").add("fresh_process", fresh, "read", b.reads, "open_ms", ms(opening), "first_query_ms", ms(first),
 		"open_and_first_ms", ms(opening+first), "base_rss_mb", base, "rss_open_mb", rssOpen, "rss_first_mb", rssFirst,
 		"rss_after50_mb", procStatus("VmRSS"), "anon50_mb", procStatus("RssAnon"), "file50_mb", procStatus("RssFile")))
 }

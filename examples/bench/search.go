@@ -75,7 +75,7 @@ func (b *bench) searching(ctx context.Context, f func(w *workload, s *plaid.Sear
 		return err
 	}
 	defer remove()
-	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: true})
+	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: true, ReadResiduals: b.reads})
 	if err != nil {
 		return err
 	}

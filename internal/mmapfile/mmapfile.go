@@ -22,7 +22,8 @@ var ErrClosed = errors.New("mmapfile: closed")
 type File struct {
 	name   string
 	data   []byte
-	mapped bool // false for empty files and for targets without mmap, whose data is on the heap
+	mapped bool     // false for empty files and for targets without mmap, whose data is on the heap
+	file   *os.File // of OpenReadable
 	closed atomic.Bool
 }
 
@@ -34,6 +35,34 @@ func Open(path string) (*File, error) {
 	}
 	defer f.Close() // the mapping outlives the descriptor
 	return Map(f)
+}
+
+// OpenReadable is Open for ReadAt, too: the file stays open as long as it is mapped.
+func OpenReadable(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("mmapfile: %w", err)
+	}
+	m, err := Map(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	m.file = f
+	return m, nil
+}
+
+// ReadAt implements io.ReaderAt without touching the mapping, so that nothing of it becomes resident. The file must have
+// been opened by OpenReadable. It is safe for concurrent use.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	if f.file == nil {
+		return 0, fmt.Errorf("mmapfile: %s: not open for reading", f.name)
+	}
+	n, err := f.file.ReadAt(p, off)
+	if err != nil {
+		err = fmt.Errorf("mmapfile: %w", err)
+	}
+	return n, err
 }
 
 // Map maps an open file; the caller may close f afterwards.
@@ -100,15 +129,17 @@ func (f *File) Close() error {
 	if f.closed.Swap(true) {
 		return fmt.Errorf("%s: %w", f.name, ErrClosed)
 	}
-	if !f.mapped {
-		f.data = nil
-		return nil
+	var failed error
+	if f.file != nil {
+		failed = f.file.Close()
 	}
-	f.unregister()
 	data := f.data
-	f.data = nil
-	if err := unmapFile(data); err != nil {
-		return fmt.Errorf("mmapfile: unmap %s: %w", f.name, err)
+	if f.mapped {
+		f.unregister()
+		if err := unmapFile(data); err != nil {
+			failed = fmt.Errorf("mmapfile: unmap %s: %w", f.name, err)
+		}
 	}
-	return nil
+	f.data = nil
+	return failed
 }

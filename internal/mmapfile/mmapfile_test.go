@@ -2,6 +2,7 @@ package mmapfile
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -71,4 +72,31 @@ func TestRelease(t *testing.T) {
 	require.Equal(t, bytes.Repeat([]byte{5}, 1<<16), heap)
 	require.NoError(t, f.Close())
 	f.Release(heap)
+}
+
+// TestReadAt reads a file that is mapped, and one that was not opened for that.
+func TestReadAt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, []byte("late interaction"), 0o600))
+	f, err := OpenReadable(path)
+	require.NoError(t, err)
+	b := make([]byte, 5)
+	n, err := f.ReadAt(b, 5)
+	require.NoError(t, err)
+	require.Equal(t, "inter", string(b[:n]))
+	_, err = f.ReadAt(b, 14)
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, "late", string(f.Bytes()[:4]))
+	require.NoError(t, f.Close())
+	_, err = f.ReadAt(b, 0)
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.ErrorIs(t, f.Close(), ErrClosed)
+	_, err = OpenReadable(path + "x")
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	f, err = Open(path)
+	require.NoError(t, err)
+	_, err = f.ReadAt(b, 0)
+	require.ErrorContains(t, err, "not open for reading")
+	require.NoError(t, f.Close())
 }

@@ -72,7 +72,7 @@ type File interface {
 	Sync() error
 }
 
-// Mapping is a file's content in memory.
+// Mapping is a file's content in memory. One that is an io.ReaderAt, too, can be read without touching memory.
 type Mapping interface {
 	// Bytes is valid until Close and must not be written to.
 	Bytes() []byte
@@ -89,7 +89,7 @@ func (OS) Create(path string) (File, error) { return os.Create(path) }
 
 // Map implements FS.
 func (OS) Map(path string) (Mapping, error) {
-	m, err := mmapfile.Open(path)
+	m, err := mmapfile.OpenReadable(path)
 	if err != nil {
 		return nil, err // not m: a nil *mmapfile.File in the interface would not be nil
 	}
