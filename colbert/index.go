@@ -36,6 +36,8 @@ type Options struct {
 type OpenOptions struct {
 	// ReadOnly opens for searching only: no lock is taken and nothing is written.
 	ReadOnly bool
+	// ReadResiduals keeps resident memory small; see index.OpenOptions.
+	ReadResiduals bool
 	// AnyModel skips the comparison of the model's name and network, for a checkpoint that was renamed. The
 	// dimension must fit all the same.
 	AnyModel bool
@@ -101,7 +103,7 @@ func Open(ctx context.Context, dir string, enc Encoder, o *OpenOptions) (*Index,
 	if o != nil {
 		opt = *o
 	}
-	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: opt.ReadOnly})
+	ix, err := index.Open(ctx, dir, &index.OpenOptions{ReadOnly: opt.ReadOnly, ReadResiduals: opt.ReadResiduals})
 	if err != nil {
 		return nil, fmt.Errorf("colbert: open: %w", err)
 	}
