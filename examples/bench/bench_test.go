@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -166,47 +165,31 @@ func TestReadWorkload(t *testing.T) {
 	require.ErrorContains(t, err, "counts 7 tokens")
 }
 
+// writeWorkload writes a synthetic workload with vocabulary ids and without its exact order, and compares what is written
+// of that with what is computed.
 func writeWorkload(t *testing.T, dir string, s *synthetic) {
 	t.Helper()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "d16"), 0o700))
-	write := func(name string, b []byte) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
-	}
-	half := func(b []byte, v []float32) []byte {
-		h := make([]uint16, len(v))
-		kernel.F32ToF16(h, v)
-		for _, x := range h {
-			b = binary.LittleEndian.AppendUint16(b, x)
-		}
-		return b
-	}
-	var lens []int32
-	var docs, queries []byte
-	rows := 0
-	for i := range s.docs {
-		m, _ := s.doc(i, nil)
-		lens = append(lens, int32(m.Rows))
-		rows += m.Rows
-		docs = half(docs, m.Data)
-	}
-	rels := ""
-	for i, q := range s.queries {
-		queries = half(queries, q.Data)
-		for d := range s.rels[i] {
-			rels += fmt.Sprintf("%d\t%d\t1\n", i, d)
-		}
-	}
-	write("doclens.i32.npy", npy.Append(nil, lens, len(lens)))
-	write("d16/docs.f16.npy", append(npy.Header(npy.Float16, rows, 16), docs...))
-	write("d16/queries.f16.npy", append(npy.Header(npy.Float16, len(s.queries), 32, 16), queries...))
-	write("qrels.tsv", []byte(rels))
-	write("tokens.i32.npy", npy.Append(nil, make([]int32, rows), rows))
+	got := lines(t, "-case", "write", "-to", dir, "-docs", strconv.Itoa(s.docs), "-doclen", strconv.Itoa(s.mean), "-dim", strconv.Itoa(s.dim),
+		"-nq", strconv.Itoa(len(s.queries)), "-seed", strconv.FormatUint(s.seed, 10))
+	rows := int(got[0]["tokens"].(float64))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokens.i32.npy"), npy.Append(nil, make([]int32, rows), rows), 0o600))
+	w, err := readWorkload(dir, s.dim)
+	require.NoError(t, err)
+	defer w.close()
+	truth := w.truth
+	require.Len(t, truth, len(s.queries))
+	w.truth = nil
+	b := &bench{threads: 1, log: io.Discard, out: &printer{w: io.Discard}}
+	require.NoError(t, b.exact(t.Context(), w, []int{0}))
+	require.Equal(t, w.truth[0][:5], truth[0][:5])
+	require.NoError(t, os.Remove(filepath.Join(dir, fmt.Sprintf("d%d", s.dim), "truth_ids.i32.npy")))
 }
 
 func TestBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-case", "x"}, {}, {"-case", "search", "-points", "1"}, {"-case", "search", "-nq", "0"}, {"-case", "scale", "-sizes", "many"},
 		{"-case", "build", "-data", t.TempDir()}, {"-case", "plot", "-svg", filepath.Join(t.TempDir(), "x.svg")}, {"-case", "plot", "-peers", "no-such-file"}, {"-case", "plot", "extra"},
+		{"-case", "write"},
 	} {
 		var out bytes.Buffer
 		require.Error(t, run(t.Context(), args, &out, &out), args)

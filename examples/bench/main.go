@@ -5,6 +5,7 @@
 //	go run ./examples/bench -case build|batch|open -data DIR -bits 2 -json
 //	go run ./examples/bench -case scale -sizes 10000,100000,1000000
 //	go run ./examples/bench -case cuda -data DIR -threads 16 -json
+//	go run ./examples/bench -case write -docs 100000 -to DIR
 //	go run ./examples/bench -case encode -model DIR -data DIR -precision int8 -threads 1 -json
 //	go run ./examples/bench -case tokenize -model DIR -data DIR -threads 1 -json
 //
@@ -52,6 +53,7 @@ type bench struct {
 	sizes     string
 	recall    float64
 	batch     string
+	to        string
 	time      time.Duration
 	seed      uint64
 	out       *printer
@@ -68,6 +70,7 @@ var cases = map[string]func(context.Context, *bench) error{
 	"batch":    runBatch,
 	"open":     runOpen,
 	"scale":    runScale,
+	"write":    runWrite,
 	"plot":     func(context.Context, *bench) error { return nil },
 }
 
@@ -107,6 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")
 	fl.StringVar(&b.sizes, "sizes", "10000,100000", "documents, for scale")
 	fl.Float64Var(&b.recall, "recall", .9, "recall@10 against the exact top 10 at which scale compares latencies")
+	fl.StringVar(&b.to, "to", "", "`folder` to write the workload to, for write")
 	fl.StringVar(&b.batch, "batches", "1,32,256", "queries of a call, for cuda")
 	fl.DurationVar(&b.time, "time", time.Second, "least time of a measurement, for cuda")
 	fl.Uint64Var(&b.seed, "seed", 1, "of the synthetic workload")

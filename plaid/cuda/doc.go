@@ -55,4 +55,6 @@
 //
 // The same sources compile for the host against shim/, a small emulation of the driver's interface; the tests run on it
 // where a C++ compiler is found, once with every access to memory checked for bounds, alignment, initialisation and races.
+// scripts/hardware.sh runs everything that only a device can show, beside what torch and fast-plaid do there
+// (scripts/peers.py).
 package cuda

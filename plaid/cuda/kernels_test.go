@@ -34,6 +34,7 @@ func TestPTX(t *testing.T) {
 			"kernels/%s.ptx is not of this source: run kernels/generate.py", name)
 		require.Contains(t, ptx, "\n.version 7.0\n")
 		require.Contains(t, ptx, "\n.target sm_80\n")
+		require.NotRegexp(t, `\.extern \.shared \.align [1248] `, ptx, "loads of 16 bytes")
 	}
 }
 

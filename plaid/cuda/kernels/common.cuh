@@ -20,7 +20,7 @@ typedef int int32_t;
 #define SHARED __shared__
 #define SYNC() __syncthreads()
 #define WARP_SYNC() __syncwarp()
-#define DYNAMIC_SHARED(name) extern __shared__ uint32_t name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) uint32_t name[]
 
 DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }

@@ -283,6 +283,23 @@ DEVICE void fields8(uint32_t out[2], const uint8_t* row, int nbits, const uint32
 	}
 }
 
+// int8_chunks adds the products of chunks `from` to `to` of two packed rows per lane; columns are the lane's of the part.
+DEVICE void int8_chunks(int32_t d[4][4], const uint8_t* lo, const uint8_t* hi, const uint2* columns, int from, int to, int dim, int nbits, const uint32_t* lut) {
+#pragma unroll 1
+	for (int s = from; s < to; s++) {
+		uint32_t l[2] = {0, 0}, h[2] = {0, 0};
+		int k = s * 4 + threadIdx.x % 4; // in eights
+		if (k * 8 < dim) fields8(l, lo + k * nbits, nbits, lut), fields8(h, hi + k * nbits, nbits, lut);
+		uint32_t a[4] = {l[0], h[0], l[1], h[1]};
+#pragma unroll
+		for (int n = 0; n < 4; n++) {
+			uint2 v = columns[s * 128 + n * 32];
+			uint32_t b[2] = {v.x, v.y};
+			mma_s8(d[n], a, b);
+		}
+	}
+}
+
 // score_compressed scores documents from packed residuals with int8 tensor-core products, exact integers, and the same
 // unfused steps after them as the CPU's: (dot * qscale + score / scale) * (inv * scale). keys gets order(score), 0 for no
 // document. A warp takes 16 tokens at a time, a lane 8 neighbouring dimensions of chunks of 32, and query is laid out in the
@@ -321,18 +338,8 @@ score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t*
 			int32_t d[4][4];
 			for (int n = 0; n < 4; n++)
 				for (int i = 0; i < 4; i++) d[n][i] = 0;
-			for (int s = 0; s < steps; s++) {
-				uint32_t l[2] = {0, 0}, h[2] = {0, 0};
-				int k = s * 4 + tig; // in eights
-				if (k * 8 < dim) fields8(l, rlo + k * nbits, nbits, lut), fields8(h, rhi + k * nbits, nbits, lut);
-				uint32_t a[4] = {l[0], h[0], l[1], h[1]};
-				const uint2* columns = (s * 32 < cached ? (const uint2*)mem : all) + s * 128 + lane;
-				for (int n = 0; n < 4; n++) {
-					uint2 v = columns[n * 32];
-					uint32_t f[2] = {v.x, v.y};
-					mma_s8(d[n], a, f);
-				}
-			}
+			int8_chunks(d, rlo, rhi, (const uint2*)mem + lane, 0, cached / 32, dim, nbits, lut);
+			int8_chunks(d, rlo, rhi, all + lane, cached / 32, steps, dim, nbits, lut);
 			for (int h = 0; h < 2; h++) {
 				uint64_t tok = from + (h ? hi : lo);
 				uint32_t c = codes[tok];
@@ -341,7 +348,7 @@ score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t*
 				for (int n = 0; n < 4; n++)
 					for (int i = 0; i < 2; i++) {
 						int j = n * 8 + tig * 2 + i;
-						if (part + j >= rows[b]) continue;
+						// Lanes behind the query have scores, too, which sum_fragments does not add.
 						float v = mul_rn((float)d[n][2 * h + i], qscale[b * L + part + j]);
 						v = mul_rn(add_rn(v, mul_rn(base[j], f)), norm);
 						top[n][i] = max_num(top[n][i], v);
@@ -360,6 +367,17 @@ score_compressed(uint32_t* keys, const uint32_t* docs, int want, const uint64_t*
 DEVICE float level(const uint8_t* row, int d, int nbits, const float* fields) {
 	int per = 8 / nbits;
 	return fields[row[d / per] * per + d % per];
+}
+
+// decode_columns adds the products of decoded dimensions `from` to `to` with 32 query rows, given column by column.
+DEVICE void decode_columns(float dot[32], const float4* columns, int from, int to, const uint8_t* row, const float* cent, float scale, float unit,
+                           int nbits, const float* fields) {
+	for (int d = from; d < to; d++) {
+		float v;
+		if (nbits < 16) v = mul_rn(add_rn(cent[d], mul_rn(scale, level(row, d, nbits, fields))), unit);
+		else v = mul_rn(half_float(((const uint16_t*)row)[d]), unit);
+		add_columns(dot, columns + d * 8, v);
+	}
 }
 
 // score_decoded decodes documents to float32, scales them to unit length and scores them exactly: what the CPU's last pass
@@ -407,12 +425,8 @@ score_decoded(float* out, const uint32_t* docs, int want, const uint64_t* off, c
 			float dot[32];
 #pragma unroll
 			for (int j = 0; j < 32; j++) dot[j] = 0;
-			for (int d = 0; d < dim; d++) {
-				float v;
-				if (nbits < 16) v = mul_rn(add_rn(cent[d], mul_rn(scale, level(row, d, nbits, fields))), unit);
-				else v = mul_rn(half_float(((const uint16_t*)row)[d]), unit);
-				add_columns(dot, (const float4*)(d < cached ? (const float*)mem : all) + d * 8, v);
-			}
+			decode_columns(dot, (const float4*)mem, 0, cached, row, cent, scale, unit, nbits, fields);
+			decode_columns(dot, (const float4*)all, cached, dim, row, cent, scale, unit, nbits, fields);
 #pragma unroll
 			for (int j = 0; j < 32; j++) best[j] = max_num(best[j], dot[j]);
 		}

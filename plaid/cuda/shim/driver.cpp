@@ -353,7 +353,6 @@ int cuEventQuery(void*) {
 	std::lock_guard<std::mutex> l(mu);
 	return held ? not_ready : ok;
 }
-int cuEventElapsedTime(float* ms, void*, void*) { *ms = 1; return ok; }
 int cuGetErrorName(int e, const char** s) {
 	*s = e == out_of_memory ? "CUDA_ERROR_OUT_OF_MEMORY" : e == 999 ? "CUDA_ERROR_UNKNOWN" : "CUDA_ERROR";
 	return ok;
