@@ -55,6 +55,9 @@ func check(ctx context.Context, fsys vfs.FS, dir string) (_ *Report, err error) 
 	}
 	for _, c := range m.Codebooks {
 		r.Bytes += c.Length
+		if _, err := loadCodebook(fsys, dir, c, m.Dim, true); err != nil {
+			r.Problems = append(r.Problems, err)
+		}
 	}
 	for i, s := range m.Segments {
 		r.Bytes += s.Length
@@ -99,7 +102,7 @@ func checkPieces(ctx context.Context, fsys vfs.FS, dir string, first error) (*Re
 	for _, c := range m.Codebooks {
 		r.Files++
 		r.Bytes += c.Length
-		if _, err := loadCodebook(fsys, dir, c, m.Dim); err != nil {
+		if _, err := loadCodebook(fsys, dir, c, m.Dim, true); err != nil {
 			problem(err)
 		}
 	}

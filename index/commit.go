@@ -181,7 +181,7 @@ func (c *commit) addCodebook(cb *quant.Codebook, tokens uint64) error {
 	if err := c.ix.fs.Rename(c.path(name+tmpSuffix), c.path(name)); err != nil {
 		return fmt.Errorf("index: %s: %w", name, err)
 	}
-	c.man.Codebooks = append(c.man.Codebooks, manCodebook{ID: cb.ID(), File: name, Length: int64(len(b)), SHA256: sha256hex(b), Tokens: tokens})
+	c.man.Codebooks = append(c.man.Codebooks, manCodebook{ID: cb.ID(), File: name, Length: int64(len(b)), SHA256: sha256hex(b), CRC: codebookCRC(b), Tokens: tokens})
 	c.books[cb.ID()] = cb
 	return nil
 }

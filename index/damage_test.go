@@ -224,6 +224,61 @@ func TestDamagedManifestIsNotPassedOver(t *testing.T) {
 	require.Contains(t, listing(t, dir), manifestName(2), "a failing open removes nothing")
 }
 
+// TestSwappedCodebook puts another whole codebook in the place of the index's, once with a manifest that has its checksum
+// and once, as if made for the purpose, with one that has the other's.
+func TestSwappedCodebook(t *testing.T) {
+	ctx := context.Background()
+	books := make([]string, 2)
+	for i := range books {
+		ix, dir := create(t, &Options{Dim: testDim, Centroids: 2, Seed: uint64(i)})
+		mustAdd(t, ix, documents(uint64(1+i), 50)...)
+		require.NoError(t, ix.Close())
+		m := newMemFS(t, dir)
+		for n := range m.files {
+			if filepath.Ext(n) == ".gbc" {
+				books[i] = filepath.Join(dir, n)
+			}
+		}
+	}
+	dir := filepath.Dir(books[0])
+	other, err := os.ReadFile(books[1])
+	require.NoError(t, err)
+	own, err := os.ReadFile(books[0])
+	require.NoError(t, err)
+	require.Equal(t, len(own), len(other))
+	ix, err := Open(ctx, dir, &OpenOptions{ReadOnly: true})
+	require.NoError(t, err)
+	id := snapshot(t, ix).Segments()[0].Codebook().ID()
+	require.NoError(t, ix.Close())
+	require.Equal(t, codebookName(id), filepath.Base(books[0]))
+
+	require.NoError(t, os.WriteFile(books[0], other, 0o600))
+	_, err = Open(ctx, dir, &OpenOptions{ReadOnly: true})
+	requireNamed(t, err, filepath.Base(books[0]))
+	name := filepath.Join(dir, manifestName(2))
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	man, err := parseManifest(b, manifestName(2))
+	require.NoError(t, err)
+	require.Equal(t, codebookCRC(own), man.Codebooks[0].CRC)
+	man.Codebooks[0].CRC = codebookCRC(other)
+	b, err = man.marshal()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	rep, err := Check(ctx, dir)
+	require.ErrorIs(t, err, ErrCorrupt)
+	requireNamed(t, rep.Problems[0], filepath.Base(books[0]))
+
+	// Manifests of before have no checksum.
+	require.NoError(t, os.WriteFile(books[0], own, 0o600))
+	man.Codebooks[0].CRC = ""
+	b, err = man.marshal()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	_, err = Check(ctx, dir)
+	require.NoError(t, err)
+}
+
 // TestSwappedFiles exchanges whole, undamaged files.
 func TestSwappedFiles(t *testing.T) {
 	ix, dir := create(t, &Options{Dim: testDim, Centroids: 2})

@@ -97,7 +97,7 @@ func repair(ctx context.Context, fsys vfs.FS, dir, dst string) (_ *RepairReport,
 	}
 	books := make(map[string]*quant.Codebook)
 	for _, c := range m.Codebooks {
-		cb, err := loadCodebook(fsys, dir, c, m.Dim)
+		cb, err := loadCodebook(fsys, dir, c, m.Dim, true)
 		if err != nil {
 			r.Problems = append(r.Problems, err)
 			b := unflipped(fsys, filepath.Join(dir, c.File), c.Length, c.SHA256)
@@ -193,7 +193,7 @@ func (m *manifest) gather(fsys vfs.FS, dir string, names []string) bool {
 			continue
 		}
 		m.Dim, m.NBits = cb.Dim(), cb.NBits()
-		m.Codebooks = append(m.Codebooks, manCodebook{ID: cb.ID(), File: n, Length: int64(len(b)), SHA256: sha256hex(b), Tokens: max(cb.TrainTokens(), 1)})
+		m.Codebooks = append(m.Codebooks, manCodebook{ID: cb.ID(), File: n, Length: int64(len(b)), SHA256: sha256hex(b), CRC: codebookCRC(b), Tokens: max(cb.TrainTokens(), 1)})
 	}
 	slices.SortStableFunc(m.Codebooks, func(a, b manCodebook) int { // what is extended first
 		return int(int64(a.Length) - int64(b.Length))

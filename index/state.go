@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -151,7 +152,7 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64, base *s
 	for _, c := range m.Codebooks {
 		cb := base.openBook(c)
 		if cb == nil {
-			if cb, err = loadCodebook(fsys, dir, c, m.Dim); err != nil {
+			if cb, err = loadCodebook(fsys, dir, c, m.Dim, false); err != nil {
 				return nil, err
 			}
 		}
@@ -211,10 +212,16 @@ func readLength(fsys vfs.FS, dir, name string, length int64) ([]byte, error) {
 	return b, nil
 }
 
-func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int) (*quant.Codebook, error) {
+// loadCodebook reads a codebook that a manifest names. Unless whole is set, its checksum tells that it is the one.
+func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int, whole bool) (*quant.Codebook, error) {
 	b, err := readLength(fsys, dir, c.File, c.Length)
 	if err != nil {
 		return nil, err
+	}
+	if !whole && c.CRC == codebookCRC(b) {
+		if cb, err := quant.ParseCodebookAs(b, c.ID); err == nil && cb.Dim() == dim {
+			return cb, nil
+		}
 	}
 	// A codebook's identity is the first half of its file's hash: no need to hash a whole one twice.
 	cb, err := quant.ParseCodebook(b)
@@ -233,6 +240,14 @@ func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int) (*quant.Codeb
 		return nil, &CorruptError{File: c.File, Offset: -1, Want: fmt.Sprintf("codebook %s of dimension %d", c.ID, dim), Got: fmt.Sprintf("codebook %s of dimension %d", cb.ID(), cb.Dim())}
 	}
 	return cb, nil
+}
+
+// codebookCRC is the checksum that ends a codebook's file, whatever it is worth, in hexadecimal.
+func codebookCRC(file []byte) string {
+	if len(file) < 4 {
+		return ""
+	}
+	return hex32(binary.LittleEndian.Uint32(file[len(file)-4:]))
 }
 
 // openBook gives a codebook that the state has open, nil when it does not.

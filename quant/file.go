@@ -111,6 +111,27 @@ func floats(v []float32, b []byte) {
 // ParseCodebook reads a codebook file. Every field is checked before it is used, and memory is bounded by
 // a small multiple of len(b), which is not kept. Errors are *FormatError and wrap ErrCorrupt or ErrVersion.
 func ParseCodebook(b []byte) (*Codebook, error) {
+	c, err := parseCodebook(b)
+	if err != nil {
+		return nil, err
+	}
+	// A codebook has one form only, so that these are the bytes that MarshalBinary gives.
+	c.idOnce.Do(func() { c.id = idOf(b) })
+	return c, nil
+}
+
+// ParseCodebookAs is ParseCodebook for a file whose ID the caller knows, and that it is the file: making the ID takes
+// longer than everything else.
+func ParseCodebookAs(b []byte, id string) (*Codebook, error) {
+	c, err := parseCodebook(b)
+	if err != nil {
+		return nil, err
+	}
+	c.idOnce.Do(func() { c.id = id })
+	return c, nil
+}
+
+func parseCodebook(b []byte) (*Codebook, error) {
 	le := binary.LittleEndian
 	if len(b) < fileHeaderSize+4 {
 		return nil, corrupt("file length", 0, fmt.Sprintf("at least %d bytes", fileHeaderSize+4), len(b))
@@ -245,7 +266,5 @@ func ParseCodebook(b []byte) (*Codebook, error) {
 	if err := c.init(); err != nil {
 		return nil, corrupt("codebook", 0, "a valid one", err)
 	}
-	// A codebook has one form only, so that these are the bytes that MarshalBinary gives.
-	c.idOnce.Do(func() { c.id = idOf(b) })
 	return c, nil
 }
