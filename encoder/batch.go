@@ -155,7 +155,7 @@ func (m *Model) forward(ctx context.Context, w *work, s *side, out []Encoded, pr
 		if ctx.Err() != nil {
 			return err
 		}
-		return fmt.Errorf("encoder: %w", err)
+		return fmt.Errorf("encoder: %w", unsupported(err))
 	}
 	if batch.Kept != nil {
 		kept = drop(prep, group, batch.Kept, m.w.tok)

@@ -90,7 +90,7 @@ func New(c *checkpoint.Checkpoint, o *Options) (*Model, error) {
 		if o.Precision > Int8 {
 			return nil, fmt.Errorf("%w: option Precision is %v", ErrOptions, o.Precision)
 		}
-		to.Precision = o.Precision
+		to.Precision, to.ShapeOnly = o.Precision, o.TokensOnly
 	}
 	enc, err := transformer.New(c, &to)
 	if err != nil {

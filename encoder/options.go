@@ -46,6 +46,9 @@ type Options struct {
 	// Precision is that of the weights as they are loaded; the zero value is Float32. Models made by With have the
 	// precision of their weights: there, the zero value keeps it and another one is an error.
 	Precision Precision
+	// TokensOnly opens a model for TokenizeQueries and TokenizeDocuments: its weights are checked, but not loaded, and
+	// encoding is ErrUnsupported.
+	TokensOnly bool
 	// Workers is the number of goroutines that encode; 0 means GOMAXPROCS.
 	Workers int
 	// Markers inserts the query and document marker tokens.

@@ -135,6 +135,7 @@ type LossFunc func(g *gorgonia.ExprGraph, scores *gorgonia.Node) (*gorgonia.Node
 // Model is a late-interaction model that can be differentiated. It is not safe for concurrent use.
 type Model struct {
 	ckpt    *checkpoint.Checkpoint
+	opened  checkpoint.Options
 	texts   *encoder.Model
 	part    Part
 	tensors *tensors

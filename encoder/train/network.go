@@ -206,6 +206,10 @@ func (l *loader) weight(key string, shape ...int) *weight {
 			l.fail(err)
 			return w
 		}
+		if len(shape) > 1 && !l.learns(key) {
+			w.read = func() []float32 { return floatsOf(x, scale) }
+			return w
+		}
 		w.value = floatsOf(x, scale)
 	}
 	if l.learn(w) {

@@ -13,6 +13,15 @@ type weight struct {
 	shape []int
 	value []float32
 	param *Param // nil for a tensor that stays
+	// read gives the values of a matrix that stays, which is packed once and not kept beside that.
+	read func() []float32
+}
+
+func (w *weight) values() []float32 {
+	if w.value == nil && w.read != nil {
+		return w.read()
+	}
+	return w.value
 }
 
 // dense is one or more Linear layers with the same input, whose outputs lie side by side.
@@ -95,11 +104,11 @@ func (d *dense) pack(backward, low bool) {
 	if stays && d.packed && (d.packedBack || !backward) {
 		return
 	}
-	w := d.parts[0].w.value
+	w := d.parts[0].w.values()
 	if len(d.parts) > 1 {
 		w = make([]float32, 0, d.out*d.in)
 		for _, p := range d.parts {
-			w = append(w, p.w.value...)
+			w = append(w, p.w.values()...)
 		}
 	}
 	d.forward.repack(w, d.out, d.in)

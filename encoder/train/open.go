@@ -32,6 +32,7 @@ func OpenModel(dir string, o *ModelOptions) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), c.Close())
 	}
+	m.opened = co
 	return m, nil
 }
 
@@ -59,7 +60,12 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 		return nil, err
 	}
 	c.Tensors = l.tensors
-	texts, err := encoder.New(c, o.Texts)
+	var to encoder.Options
+	if o.Texts != nil {
+		to = *o.Texts
+	}
+	to.TokensOnly, to.Precision = true, encoder.Float32
+	texts, err := encoder.New(c, &to)
 	if err != nil {
 		c.Tensors = l.base
 		return nil, err

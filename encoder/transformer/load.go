@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -24,7 +25,18 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	if o.Precision > Int8 {
 		return nil, fmt.Errorf("precision %v: %w", o.Precision, ErrUnsupported)
 	}
-	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision}
+	l := &loader{src: c.Tensors, prefix: c.Prefix, precision: o.Precision, shapeOnly: o.ShapeOnly}
+	enc, err := newEncoder(c, l)
+	if err != nil || !o.ShapeOnly {
+		return enc, err
+	}
+	if m, ok := enc.(Multilingual); ok {
+		return shapeOnlyMultilingual{m}, nil
+	}
+	return shapeOnly{enc}, nil
+}
+
+func newEncoder(c *checkpoint.Checkpoint, l *loader) (Encoder, error) {
 	switch c.Config.ModelType {
 	case "bert", "electra", "roberta", "xlm-roberta", "camembert", "xmod":
 		if c.Config.PositionEmbeddingType == "rotary" && c.Config.ModelType == "xlm-roberta" {
@@ -46,12 +58,30 @@ func New(c *checkpoint.Checkpoint, o *Options) (Encoder, error) {
 	return nil, fmt.Errorf("architecture %q: %w", c.Config.ModelType, ErrUnsupported)
 }
 
+// shapeOnly is an encoder without its weights.
+type shapeOnly struct{ Encoder }
+
+var errShapeOnly = fmt.Errorf("the transformer was opened without its weights: %w", ErrUnsupported)
+
+// Forward fails.
+func (shapeOnly) Forward(context.Context, *Batch, []float32) error { return errShapeOnly }
+
+// shapeOnlyMultilingual is shapeOnly with languages.
+type shapeOnlyMultilingual struct{ Multilingual }
+
+// Forward fails.
+func (shapeOnlyMultilingual) Forward(context.Context, *Batch, []float32) error { return errShapeOnly }
+
+// LoadLanguage does nothing.
+func (shapeOnlyMultilingual) LoadLanguage(int) error { return nil }
+
 // loader collects the tensors of a model. Faults gather in missing and are reported together; the packing
 // runs on goroutines that wait for the end of load.
 type loader struct {
 	src       checkpoint.Tensors
 	prefix    string
 	precision Precision
+	shapeOnly bool
 	params    int64
 	faults    []string // the first maxFaults
 	count     int      // of all
@@ -70,6 +100,9 @@ func (l *loader) done() error {
 		}
 		f := l.faults
 		return fmt.Errorf("%w: %s%s", ErrWeights, strings.Join(f, "; "), more)
+	}
+	if l.shapeOnly {
+		return nil
 	}
 	var next sync.Mutex
 	var wg sync.WaitGroup

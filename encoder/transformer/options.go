@@ -49,4 +49,7 @@ func (p Precision) Instructions() string {
 type Options struct {
 	// Precision is that of the matrix products.
 	Precision Precision
+	// ShapeOnly checks the tensors and packs none: the encoder tells its shape and its languages, and Forward is
+	// ErrUnsupported.
+	ShapeOnly bool
 }
