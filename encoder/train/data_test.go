@@ -272,4 +272,7 @@ func TestNewEvaluation(t *testing.T) {
 	e = NewEvaluation(all, 1, 3)
 	require.Equal(t, []string{"q1"}, e.Queries)
 	require.Equal(t, []string{"a", "b", "n"}, e.Documents)
+	e.AddDocuments([]Example{{Positive: "b"}, {Positive: "x", DocumentLanguage: "de"}, {Positive: "x"}, {Positive: "y"}}, 4)
+	require.Equal(t, []string{"a", "b", "n", "x"}, e.Documents)
+	require.Equal(t, []string{"", "", "", "de"}, e.DocumentLanguages)
 }

@@ -71,6 +71,29 @@ func NewEvaluation(examples []Example, queries, documents int) *Evaluation {
 	return e
 }
 
+// AddDocuments adds the positives of examples, as documents that answer nothing, until there are most of them all together, 0
+// meaning without a bound: what is held out is often too little to be lost in.
+func (e *Evaluation) AddDocuments(examples []Example, most int) {
+	have := map[string]bool{}
+	for _, d := range e.Documents {
+		have[d] = true
+	}
+	for i := range examples {
+		x := &examples[i]
+		if most > 0 && len(e.Documents) >= most {
+			return
+		}
+		if have[x.Positive] {
+			continue
+		}
+		have[x.Positive] = true
+		e.Documents = append(e.Documents, x.Positive)
+		if e.DocumentLanguages != nil {
+			e.DocumentLanguages = append(e.DocumentLanguages, x.DocumentLanguage)
+		}
+	}
+}
+
 // evaluationTokens is the number of documents' tokens that are encoded at a time.
 const evaluationTokens = 1 << 15
 
@@ -123,12 +146,11 @@ func (t *Trainer) Evaluate(ctx context.Context) (*Scores, error) {
 	if t.o.Evaluation == nil {
 		return nil, fmt.Errorf("%w: no Evaluation", ErrOptions)
 	}
-	restore, err := t.o.Optimizer.Evaluated(t.params)
-	if err != nil {
-		return nil, err
-	}
-	defer restore()
-	s, err := t.o.Evaluation.run(ctx, t.model)
+	var s *Scores
+	err := t.Use(func() (err error) {
+		s, err = t.o.Evaluation.run(ctx, t.model)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("step %d: %w", t.step, err)
 	}

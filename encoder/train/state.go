@@ -75,7 +75,11 @@ func describe(o Optimizer) string {
 // checkpointName is the folder of a step's checkpoint.
 func checkpointName(step int) string { return fmt.Sprintf("step-%08d", step) }
 
-var checkpointNames = regexp.MustCompile(`^step-\d{8,}$`)
+var (
+	checkpointNames = regexp.MustCompile(`^step-\d{8,}$`)
+	// unfinished are the folders that a process left behind which was killed as it wrote a checkpoint.
+	unfinished = regexp.MustCompile(`^\.step-\d{8,}-\d+$`)
+)
 
 // checkpoints lists the folders of checkpoints in dir, oldest first.
 func checkpoints(dir string) ([]string, error) {
@@ -112,8 +116,19 @@ func LastCheckpoint(dir string) (string, error) {
 	return all[len(all)-1], nil
 }
 
-// pruneCheckpoints removes all but the last keep checkpoints.
+// pruneCheckpoints removes all but the last keep checkpoints, and unfinished ones.
 func pruneCheckpoints(dir string, keep int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	for _, e := range entries {
+		if unfinished.MatchString(e.Name()) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("train: %w", err)
+			}
+		}
+	}
 	all, err := checkpoints(dir)
 	if err != nil {
 		return err
@@ -134,9 +149,6 @@ func (t *Trainer) Save(dir string) (err error) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("train: %s: %w", dir, errors.Join(err, fs.ErrExist))
 	}
-	if err := finiteParams(t.params); err != nil {
-		return fmt.Errorf("train: checkpoint of step %d: %w", t.step, err)
-	}
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return fmt.Errorf("train: %w", err)
@@ -151,7 +163,7 @@ func (t *Trainer) Save(dir string) (err error) {
 		}
 	}()
 	whole := filepath.Join(tmp, "checkpoint")
-	if err := t.saveModel(whole); err != nil {
+	if err := t.Use(func() error { return t.model.Save(whole) }); err != nil {
 		return err
 	}
 	inner := filepath.Join(whole, stateDir)
@@ -186,22 +198,18 @@ func (t *Trainer) Save(dir string) (err error) {
 	return nil
 }
 
-// saveModel saves the model with the values that are to be used.
-func (t *Trainer) saveModel(dir string) error {
+// Use calls f while the model has the values that are to be used, which are not those in training with a schedule-free
+// optimizer: to save the model alone, say, or a delta pack. Parameters that are no finite numbers give ErrNotFinite.
+func (t *Trainer) Use(f func() error) error {
+	if err := finiteParams(t.params); err != nil {
+		return fmt.Errorf("train: model of step %d: %w", t.step, err)
+	}
 	restore, err := t.o.Optimizer.Evaluated(t.params)
 	if err != nil {
 		return err
 	}
 	defer restore()
-	return t.model.Save(dir)
-}
-
-// Export writes the model alone to dir, which must not exist.
-func (t *Trainer) Export(dir string) error {
-	if err := finiteParams(t.params); err != nil {
-		return fmt.Errorf("train: model of step %d: %w", t.step, err)
-	}
-	return t.saveModel(dir)
+	return f()
 }
 
 // array is one array of the state's file.

@@ -48,7 +48,7 @@ func main() {
 
 // A command is what the flags say.
 type command struct {
-	model, out, export, loss, optimizer, schedule, part, languages, freeze, lang string
+	model, out, export, delta, loss, optimizer, schedule, part, languages, freeze, lang string
 
 	data                       list
 	lr, decay, clip, warmup    float64
@@ -79,6 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.StringVar(&c.out, "out", "", "folder for checkpoints; empty for none")
 	fl.BoolVar(&c.resume, "resume", false, "go on from the last checkpoint in -out, if there is one")
 	fl.StringVar(&c.export, "export", "", "folder to write the trained model to, without the state of training")
+	fl.StringVar(&c.delta, "delta", "", "folder to write a delta pack to: the differences from the model that training began with")
 
 	fl.StringVar(&c.loss, "loss", "contrastive", "contrastive (in-batch negatives), softmax (over an example's own negatives), kl (a teacher's scores), or several with commas, also with weights: contrastive:1,softmax:0.5")
 	fl.Float64Var(&c.temperature, "temperature", 1, "what scores are divided by")
@@ -123,7 +124,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("-resume needs -out")
 	}
 	if len(c.data) == 0 { // a minute's work
-		seconds := map[string]string{"steps": "40", "lr": "5e-5", "batch": "16", "print": "10", "eval": "0", "held-out": "0.1", "eval-queries": "200", "document-tokens": "96"}
+		seconds := map[string]string{"steps": "40", "lr": "5e-5", "batch": "16", "print": "10", "eval": "0", "held-out": "0.1", "eval-queries": "100", "eval-documents": "500", "document-tokens": "96"}
 		fl.Visit(func(f *flag.Flag) { delete(seconds, f.Name) })
 		for name, value := range seconds {
 			if err := fl.Set(name, value); err != nil {
@@ -181,6 +182,11 @@ func (c *command) train(ctx context.Context) (err error) {
 	}
 	if len(held) > 0 && c.every >= 0 {
 		o.Evaluation, o.EvaluateEvery = train.NewEvaluation(held, c.evalQueries, c.evalDocuments), c.every
+		var lists [][]train.Example
+		for _, s := range sources {
+			lists = append(lists, s.Examples)
+		}
+		o.Evaluation.AddDocuments(interleave(lists), c.evalDocuments)
 		fmt.Fprintf(c.stdout, "evaluation: %d held-out queries, %d documents\n", len(o.Evaluation.Queries), len(o.Evaluation.Documents))
 	}
 	t, err := train.NewTrainer(model, sources, o)
@@ -219,10 +225,16 @@ func (c *command) train(ctx context.Context) (err error) {
 		fmt.Fprintf(c.stdout, "held out: nDCG@10 %.4f -> %.4f, MRR@10 %.4f -> %.4f\n", a.NDCG, b.NDCG, a.MRR, b.MRR)
 	}
 	if c.export != "" {
-		if err := t.Export(c.export); err != nil {
+		if err := t.Use(func() error { return model.Save(c.export) }); err != nil {
 			return err
 		}
 		fmt.Fprintf(c.stdout, "model: %s\n", c.export)
+	}
+	if c.delta != "" {
+		if err := t.Use(func() error { return model.SaveDelta(c.delta, nil) }); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.stdout, "delta pack: %s\n", c.delta)
 	}
 	return nil
 }
