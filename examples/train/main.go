@@ -48,7 +48,7 @@ func main() {
 
 // A command is what the flags say.
 type command struct {
-	model, out, export, delta, loss, optimizer, schedule, part, languages, freeze, lang string
+	model, out, export, delta, loss, optimizer, schedule, part, languages, freeze, lang, precision string
 
 	data                       list
 	lr, decay, clip, warmup    float64
@@ -103,6 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&c.maxQuery, "query-tokens", 0, "longest query in tokens, 0 for the checkpoint's")
 	fl.IntVar(&c.maxDoc, "document-tokens", 0, "longest document in tokens, 0 for the checkpoint's")
 	fl.Uint64Var(&c.seed, "seed", 1, "order of the examples, and new parameters")
+	fl.StringVar(&c.precision, "precision", "float32", "of the products of dense layers, float32 or bfloat16; parameters and sums are float32")
 	fl.IntVar(&c.workers, "workers", 0, "goroutines, 0 for the number of cores")
 
 	fl.BoolVar(&c.titles, "titles", true, "put an example's title in front of its positive")
@@ -251,6 +252,13 @@ func (c *command) open() (*train.Model, error) {
 		o.Part = train.AdaptersOnly
 	default:
 		return nil, fmt.Errorf("-part %s is none of whole, head, adapters", c.part)
+	}
+	switch c.precision {
+	case "float32":
+	case "bfloat16":
+		o.Precision = encoder.BFloat16
+	default:
+		return nil, fmt.Errorf("-precision %s is neither float32 nor bfloat16", c.precision)
 	}
 	return train.OpenModel(c.model, o)
 }
