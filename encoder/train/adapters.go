@@ -49,7 +49,7 @@ func (l *loader) xmod(n *network) error {
 	case c.ReuseNorm:
 		a.norm = adapterReuseNorm
 	}
-	n.adapters, n.preNorm = a, c.PreNorm
+	n.adapters, n.preNorm, n.languages = a, c.PreNorm, len(c.Languages)
 	return nil
 }
 
@@ -74,7 +74,8 @@ func (a *adapters) load(part int) error {
 		})
 	}
 	if err := a.loader.err; err != nil {
-		return err
+		a.loader.err = nil
+		return fmt.Errorf("%w: language %s: %w", ErrBatch, a.names[part], err)
 	}
 	a.loaded[part] = list
 	return nil

@@ -22,44 +22,161 @@ import (
 // Errors: ErrBatch, ErrNotFinite for a loss that is not a number, ErrClosed, the context's, loss's own. After an error the
 // gradients hold anything.
 func (m *Model) Backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
-	var value float32
-	err := m.run(ctx, true, queries, documents, weight, func(s *step, scores *gorgonia.Node) (func() error, error) {
-		cost, err := loss(s.graph, scores)
-		if err != nil {
-			return nil, err
-		}
-		if cost == nil || !cost.IsScalar() {
-			return nil, errors.New("train: the loss is not a scalar")
-		}
-		if _, err := gorgonia.Grad(cost, s.learners...); err != nil {
-			return nil, fmt.Errorf("train: gradient: %w", err)
-		}
-		return func() error {
-			v, err := floats(cost.Value())
-			if err != nil {
-				return fmt.Errorf("train: loss: %w", err)
-			}
-			value = v[0]
-			return finite("loss", v)
-		}, nil
-	})
-	return value, err
+	if err := m.check(queries, documents); err != nil {
+		return 0, err
+	}
+	if m.batchTokens > 0 && len(queries.IDs)+len(documents.IDs) > m.batchTokens && m.frozen == nil {
+		return m.backwardInParts(ctx, queries, documents, loss, weight)
+	}
+	s := m.newStep(ctx, true)
+	defer m.mem.end()
+	x, err := m.vectors(s, queries, documents)
+	if err != nil {
+		return 0, err
+	}
+	return s.loss(x, queries, documents, loss, weight)
 }
+
+// loss builds the graph from the token vectors x on, runs it and gives the loss.
+func (s *step) loss(x *gorgonia.Node, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
+	q, d := keptOffsets(queries, documents)
+	scores, err := s.maxSim(x, q, d, weight)
+	if err != nil {
+		return 0, err
+	}
+	cost, err := loss(s.graph, scores)
+	if err != nil {
+		return 0, err
+	}
+	if cost == nil || !cost.IsScalar() {
+		return 0, errors.New("train: the loss is not a scalar")
+	}
+	if err := s.differentiate(cost); err != nil {
+		return 0, err
+	}
+	v, err := floats(cost.Value())
+	if err != nil {
+		return 0, fmt.Errorf("train: loss: %w", err)
+	}
+	return v[0], finite("loss", v)
+}
+
+// differentiate lets gorgonia add the derivatives of cost to the graph and runs it.
+func (s *step) differentiate(cost *gorgonia.Node) error {
+	var err error
+	if s.derivatives, err = gorgonia.Grad(cost, s.learners...); err != nil {
+		return fmt.Errorf("train: gradient: %w", err)
+	}
+	return s.run()
+}
+
+// backwardInParts is Backward for batches of more tokens than the activations of which are to be kept at a time: first the
+// token vectors of all texts without activations, then their gradients, then for each part of the texts its vectors again,
+// now with activations, and the gradients of the parameters (Gao et al., "Scaling Deep Contrastive Learning Batch Size
+// under Memory Limited Setup", 2021). That takes a third more time.
+func (m *Model) backwardInParts(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
+	parts := append(queries.split(m.batchTokens), documents.split(m.batchTokens)...)
+	all, err := m.encode(ctx, parts)
+	if err != nil {
+		return 0, err
+	}
+	dim := m.Dim()
+	p := &Param{Name: "token vectors", Shape: []int{len(all) / dim, dim}, Value: all}
+	var value float32
+	var grads []float32
+	err = func() error {
+		s := m.newStep(ctx, true)
+		defer m.mem.end()
+		if value, err = s.loss(s.param(p), queries, documents, loss, weight); err != nil {
+			return err
+		}
+		v, err := floats(s.derivatives[0].Value())
+		grads = append(grads, v...)
+		return err
+	}()
+	if err != nil {
+		return value, err
+	}
+	for _, part := range parts {
+		err := func() error {
+			s := m.newStep(ctx, true)
+			defer m.mem.end()
+			x, err := m.vectors(s, part)
+			if err != nil {
+				return err
+			}
+			// The derivative of sum(x * g) by x is g.
+			n := x.Shape().TotalSize()
+			g := s.constant("gradient", grads[:n], x.Shape()...)
+			grads = grads[n:]
+			y, err := gorgonia.HadamardProd(x, g)
+			if err == nil {
+				y, err = gorgonia.Sum(y)
+			}
+			if err != nil {
+				return fmt.Errorf("train: %w", err)
+			}
+			return s.differentiate(y)
+		}()
+		if err != nil {
+			return value, err
+		}
+	}
+	return value, nil
+}
+
+// forwardTokens is how many tokens go through a forward pass at a time where nothing asks for more.
+const forwardTokens = 8192
 
 // Scores returns the scores that Backward gives its loss: queries x documents, row-major. Errors are those of Backward.
 func (m *Model) Scores(ctx context.Context, queries, documents *Sequences) ([]float32, error) {
-	var out []float32
-	err := m.run(ctx, false, queries, documents, 1, func(s *step, scores *gorgonia.Node) (func() error, error) {
-		return func() error {
-			v, err := floats(scores.Value())
+	if err := m.check(queries, documents); err != nil {
+		return nil, err
+	}
+	all, err := m.encode(ctx, append(queries.split(forwardTokens), documents.split(forwardTokens)...))
+	if err != nil {
+		return nil, err
+	}
+	s := m.newStep(ctx, false)
+	defer m.mem.end()
+	dim := m.Dim()
+	q, d := keptOffsets(queries, documents)
+	scores, err := s.maxSim(s.constant("token vectors", all, len(all)/dim, dim), q, d, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	v, err := floats(scores.Value())
+	if err != nil {
+		return nil, fmt.Errorf("train: scores: %w", err)
+	}
+	return append([]float32(nil), v...), finite("a score", v)
+}
+
+// encode gives the unit vectors of the kept tokens of all parts, one after the other.
+func (m *Model) encode(ctx context.Context, parts []*Sequences) (all []float32, err error) {
+	for _, part := range parts {
+		err := func() error {
+			s := m.newStep(ctx, false)
+			defer m.mem.end()
+			x, err := m.vectors(s, part)
 			if err != nil {
-				return fmt.Errorf("train: scores: %w", err)
+				return err
 			}
-			out = append(out, v...)
-			return finite("a score", v)
-		}, nil
-	})
-	return out, err
+			if err := s.run(); err != nil {
+				return err
+			}
+			v, err := floats(x.Value())
+			all = append(all, v...)
+			return err
+		}()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func finite(what string, v []float32) error {
@@ -71,42 +188,75 @@ func finite(what string, v []float32) error {
 	return nil
 }
 
-// run builds the graph up to the scores, lets build go on, runs it, and calls what build returned.
-func (m *Model) run(ctx context.Context, backward bool, queries, documents *Sequences, weight float32, build func(s *step, scores *gorgonia.Node) (func() error, error)) error {
+// check begins a call: weights may have changed since the last one.
+func (m *Model) check(parts ...*Sequences) error {
 	if m.closed {
 		return ErrClosed
 	}
-	b, err := m.net.newBatch(queries, documents)
-	if err != nil {
-		return err
+	for _, s := range parts {
+		if err := m.net.check(s); err != nil {
+			return err
+		}
 	}
-	s := &step{ctx: ctx, graph: gorgonia.NewGraph(), crew: m.crew, mem: &m.mem, backward: backward}
-	defer m.mem.end()
-	denses := m.net.denses(b)
-	m.crew.each(len(denses), func(_ *hand, i int) { denses[i].pack(backward, m.crew.low) })
+	m.call++
+	return nil
+}
 
-	var x *gorgonia.Node
-	if m.frozen != nil {
-		hidden, err := m.hidden(ctx, b, queries, documents)
-		if err != nil {
-			return err
+// keptOffsets gives, for the kept tokens of queries and documents laid end to end, where each text begins, and the ends.
+func keptOffsets(queries, documents *Sequences) (q, d []int) {
+	at := 0
+	offsets := func(s *Sequences) []int {
+		out := []int{at}
+		for i := range s.Len() {
+			for _, k := range s.Keep[s.Offsets[i]:s.Offsets[i+1]] {
+				if k {
+					at++
+				}
+			}
+			out = append(out, at)
 		}
-		if x, err = m.net.project(s, s.constant("hidden states", hidden, len(b.keep), m.net.hidden)); err != nil {
-			return err
+		return out
+	}
+	q = offsets(queries)
+	return q, offsets(documents)
+}
+
+// split cuts sequences into parts of at most so many tokens, or of one text.
+func (s *Sequences) split(tokens int) (parts []*Sequences) {
+	from := 0
+	for i := range s.Len() {
+		if i > from && s.Offsets[i+1]-s.Offsets[from] > tokens {
+			parts = append(parts, s.Slice(from, i))
+			from = i
 		}
-	} else if x, err = m.net.vectors(s, b); err != nil {
-		return err
 	}
-	q := queries.Len()
-	kept := append([]int{0}, b.kept...)
-	scores, err := s.maxSim(x, kept[:q+1], kept[q:], weight)
+	return append(parts, s.Slice(from, s.Len()))
+}
+
+func (m *Model) newStep(ctx context.Context, backward bool) *step {
+	return &step{ctx: ctx, graph: gorgonia.NewGraph(), crew: m.crew, mem: &m.mem, backward: backward}
+}
+
+// vectors builds the graph up to the unit vectors of the kept tokens.
+func (m *Model) vectors(s *step, parts ...*Sequences) (*gorgonia.Node, error) {
+	b, err := m.net.newBatch(parts...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	done, err := build(s, scores)
+	denses := m.net.denses(b)
+	m.crew.each(len(denses), func(_ *hand, i int) { denses[i].pack(m.call, s.backward, m.crew.low) })
+	if m.frozen == nil {
+		return m.net.vectors(s, b)
+	}
+	hidden, err := m.hidden(s.ctx, b, parts...)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return m.net.project(s, s.constant("hidden states", hidden, len(b.keep), m.net.hidden))
+}
+
+// run compiles the graph and runs it.
+func (s *step) run() error {
 	s.countReaders()
 	prog, locs, err := gorgonia.Compile(s.graph)
 	if err != nil {
@@ -115,12 +265,12 @@ func (m *Model) run(ctx context.Context, backward bool, queries, documents *Sequ
 	vm := gorgonia.NewTapeMachine(s.graph, gorgonia.WithPrecompiled(prog, locs))
 	defer vm.Close()
 	if err := vm.RunAll(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
 		}
 		return fmt.Errorf("train: %w", err)
 	}
-	return done()
+	return nil
 }
 
 // frozenTokens is how many tokens go through the frozen backbone at a time.
@@ -132,7 +282,9 @@ func (m *Model) hidden(ctx context.Context, b *batch, parts ...*Sequences) ([]fl
 	all := m.mem.get(rows * h)
 	var languages []int
 	for _, s := range parts {
-		languages = append(languages, s.Parts...)
+		if m.net.languages > 0 {
+			languages = append(languages, s.Parts...)
+		}
 	}
 	type group struct{ from, to int } // texts
 	var groups []group

@@ -12,7 +12,6 @@ type batch struct {
 	ids, positions []int32
 	languages      []language
 	keep           []int32 // rows of kept tokens, in the order in which the texts were given
-	kept           []int   // for each text, the end of its part of keep
 }
 
 // language is the rows of one language.
@@ -21,7 +20,7 @@ type language struct {
 	part     int
 }
 
-// newBatch checks sequences and lays them out.
+// newBatch lays out sequences, which check has seen.
 func (n *network) newBatch(parts ...*Sequences) (*batch, error) {
 	type text struct {
 		s    *Sequences
@@ -31,9 +30,6 @@ func (n *network) newBatch(parts ...*Sequences) (*batch, error) {
 	}
 	var texts []text
 	for _, s := range parts {
-		if err := n.check(s); err != nil {
-			return nil, err
-		}
 		for i := range s.Len() {
 			t := text{s: s, i: i, part: -1}
 			if n.adapters != nil {
@@ -81,7 +77,6 @@ func (n *network) newBatch(parts ...*Sequences) (*batch, error) {
 				b.keep = append(b.keep, int32(t.row+j-t.s.Offsets[t.i]))
 			}
 		}
-		b.kept = append(b.kept, len(b.keep))
 	}
 	for _, r := range b.languages {
 		if err := n.adapters.load(r.part); err != nil {
@@ -97,7 +92,7 @@ func (n *network) check(s *Sequences) error {
 		return fmt.Errorf("%w: no texts", ErrBatch)
 	}
 	k := s.Len()
-	if s.Offsets[0] != 0 || s.Offsets[k] != len(s.IDs) || len(s.Keep) != len(s.IDs) || len(s.Attended) != k || n.adapters != nil && len(s.Parts) != k {
+	if s.Offsets[0] != 0 || s.Offsets[k] != len(s.IDs) || len(s.Keep) != len(s.IDs) || len(s.Attended) != k || n.languages > 0 && len(s.Parts) != k {
 		return fmt.Errorf("%w: %d texts with %d tokens, offsets from %d to %d, %d flags, %d attended lengths, %d languages", ErrBatch,
 			k, len(s.IDs), s.Offsets[0], s.Offsets[k], len(s.Keep), len(s.Attended), len(s.Parts))
 	}
@@ -112,6 +107,9 @@ func (n *network) check(s *Sequences) error {
 			return fmt.Errorf("%w: text %d has %d tokens of which %d are attended to", ErrBatch, i, b-a, s.Attended[i])
 		case !slices.Contains(s.Keep[a:b], true):
 			return fmt.Errorf("%w: text %d has no token whose vector is kept", ErrBatch, i)
+		}
+		if n.languages > 0 && (s.Parts[i] < 0 || s.Parts[i] >= n.languages) {
+			return fmt.Errorf("%w: text %d has language number %d, the model has %d", ErrBatch, i, s.Parts[i], n.languages)
 		}
 		for j := a; j < b; j++ {
 			if s.IDs[j] < 0 || int(s.IDs[j]) >= n.vocab {

@@ -12,6 +12,7 @@ import (
 type network struct {
 	hidden, heads int
 	vocab, most   int // tokens, and the longest sequence
+	languages     int // with parts of their own
 	padding       int // RoBERTa's padding token; -1 in BERT
 	words         *table
 	positions     *table

@@ -22,7 +22,8 @@ type step struct {
 	backward bool
 	ops      []*function
 	// learners are the nodes of parameters, and their nodes' gradients add to params of the same number.
-	learners gorgonia.Nodes
+	learners    gorgonia.Nodes
+	derivatives gorgonia.Nodes // by learners
 }
 
 // function is an operation of gorgonia's on float32 arrays: its value, and how it is differentiated.

@@ -31,8 +31,8 @@ type dense struct {
 
 	bias          []float32
 	forward, back matrix
-	packed        bool
-	packedBack    bool
+	packed        int // the call for which forward is packed, and back
+	packedBack    int
 }
 
 // matrix is packed for products in one precision.
@@ -97,13 +97,15 @@ func (d *dense) params() (ps []*Param) {
 	return ps
 }
 
-// pack brings the weights into the kernels' form, again where they may have changed.
-func (d *dense) pack(backward, low bool) {
-	d.forward.low, d.back.low = low, low
-	stays := len(d.params()) == 0
-	if stays && d.packed && (d.packedBack || !backward) {
+// pack brings the weights into the kernels' form, in every call again where they may have changed.
+func (d *dense) pack(call int, backward, low bool) {
+	if len(d.params()) == 0 {
+		call = -1 // for ever
+	}
+	if d.packed == call && (d.packedBack == call || !backward) {
 		return
 	}
+	d.forward.low, d.back.low = low, low
 	w := d.parts[0].w.values()
 	if len(d.parts) > 1 {
 		w = make([]float32, 0, d.out*d.in)
@@ -124,7 +126,10 @@ func (d *dense) pack(backward, low bool) {
 	if n := len(d.bias); n > 0 {
 		d.bias = append(d.bias, make([]float32, d.out-n)...)
 	}
-	d.packed, d.packedBack = stays, stays && backward
+	d.packed = call
+	if backward {
+		d.packedBack = call
+	}
 }
 
 // span is a range of rows that go through one dense layer.

@@ -70,7 +70,7 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 		c.Tensors = l.base
 		return nil, err
 	}
-	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, crew: newCrew(o.workers(), o.Precision == encoder.BFloat16)}
+	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, batchTokens: o.BatchTokens, crew: newCrew(o.workers(), o.Precision == encoder.BFloat16)}
 	// From here on the checkpoint belongs to texts.
 	err = func() error {
 		if o.Part == HeadOnly {
@@ -78,7 +78,7 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 				return err
 			}
 			s := m.frozen.Shape()
-			m.net = &network{hidden: s.Hidden, vocab: s.Vocab, most: s.MaxTokens, padding: -1}
+			m.net = &network{hidden: s.Hidden, vocab: s.Vocab, most: s.MaxTokens, padding: -1, languages: len(texts.LanguageParts())}
 		} else if m.net, err = l.backbone(); err != nil {
 			return err
 		}
@@ -119,6 +119,9 @@ func (o *ModelOptions) check(g *checkpoint.Config) error {
 	}
 	if o.Workers < 0 {
 		faults = append(faults, fmt.Errorf("option Workers is %d", o.Workers))
+	}
+	if o.BatchTokens < 0 {
+		faults = append(faults, fmt.Errorf("option BatchTokens is %d", o.BatchTokens))
 	}
 	if len(o.Languages) > 0 && g.ModelType != "xmod" {
 		faults = append(faults, fmt.Errorf("option Languages is set, but %q models have no adapters", g.ModelType))

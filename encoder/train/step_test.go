@@ -234,6 +234,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	for name, o := range map[string]*ModelOptions{
 		"stanford_bert":             {Languages: []string{"de_DE"}},
 		"stanford_bert/1":           {Workers: -1},
+		"stanford_bert/9":           {BatchTokens: -1},
 		"stanford_bert/2":           {Part: 9},
 		"stanford_bert/3":           {Precision: encoder.Int8},
 		"stanford_bert/4":           {Freeze: []string{"encoder.layr"}},
@@ -291,13 +292,18 @@ func TestBatchesAreChecked(t *testing.T) {
 	}
 	_, err = m.Scores(ctx, nil, good())
 	require.ErrorIs(t, err, ErrBatch)
-	x := openTiny(t, "stanford_xmod", nil)
-	_, err = x.Scores(ctx, good(), good())
-	require.ErrorIs(t, err, ErrBatch, "no languages")
-	s := good()
-	s.Parts = []int{0, 99}
-	_, err = x.Scores(ctx, s, s)
-	require.ErrorIs(t, err, ErrBatch, "unknown language")
+	for _, part := range []Part{Whole, HeadOnly} {
+		x := openTiny(t, "stanford_xmod", &ModelOptions{Part: part})
+		s := good()
+		s.Parts = []int{0, 1}
+		_, err = x.Scores(ctx, s, s)
+		require.NoError(t, err)
+		_, err = x.Scores(ctx, s, good())
+		require.ErrorIs(t, err, ErrBatch, "no languages")
+		s.Parts = []int{0, 99}
+		_, err = x.Scores(ctx, s, s)
+		require.ErrorIs(t, err, ErrBatch, "unknown language")
+	}
 
 	over, cancel := context.WithCancel(ctx)
 	cancel()
@@ -344,5 +350,25 @@ func TestSave(t *testing.T) {
 		require.Error(t, m.Save(dir), "it is there already")
 		_, err = os.Stat(dir)
 		require.NoError(t, err)
+	}
+}
+
+// TestBatchTokens: a batch in parts has the gradients of the whole.
+func TestBatchTokens(t *testing.T) {
+	var want []float32
+	var loss float32
+	for _, tokens := range []int{0, 1, 100, 300} {
+		m := openTiny(t, "stanford_xmod", &ModelOptions{BatchTokens: tokens, Languages: []string{"de_DE"}})
+		r := rand.New(rand.NewPCG(9, 7))
+		q, d := randomTexts(m, r, 12, 20), randomTexts(m, r, 20, 60)
+		c := normals(r, 240)
+		got, err := m.Backward(context.Background(), q, d, weightedTanh(c), 0.7)
+		require.NoError(t, err)
+		if tokens == 0 {
+			want, loss = allGrads(m), got
+			continue
+		}
+		require.Equal(t, loss, got)
+		requireClose(t, want, allGrads(m), 1e-5, fmt.Sprint(tokens))
 	}
 }
