@@ -388,6 +388,7 @@ func TestBatchIsBitIdentical(t *testing.T) {
 			want = append(want, Result{Hits: h})
 		}
 		for _, w := range []int{1, 2, 5, 64} {
+			s.shared = w % 2 * sharedValues // queries share stage 1, or not
 			o.Workers = w
 			got, err := s.SearchBatch(bg, qs, 10, &o)
 			require.NoError(t, err)

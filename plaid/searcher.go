@@ -19,6 +19,7 @@ type Searcher struct {
 	spaces []space
 	dim    int
 	live   int
+	shared int            // sharedValues; tests lower it
 	tuned  []index.Tuning // by ascending K
 	masks  []mask         // per unit: the live documents
 	pool   sync.Pool      // of *state
@@ -53,7 +54,7 @@ func (s *Searcher) drop() {
 }
 
 func newSearcher(units []unit, dim int) *Searcher {
-	s := &Searcher{units: units, dim: dim}
+	s := &Searcher{units: units, dim: dim, shared: sharedValues}
 	known := map[*quant.Codebook]int{}
 	for i := range units {
 		u := &units[i]
