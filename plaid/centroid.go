@@ -260,8 +260,8 @@ func (p probe) score() float32 {
 	return math.Float32frombits(u)
 }
 
-// selector keeps the n best of a stream of probes: it collects up to twice as many and then selects, which
-// costs amortised constant time per probe kept and nothing for one under the limit.
+// selector keeps the n best of a stream of probes, and some more: it collects several times as many and then drops some of
+// those that are not among the best, which costs amortised constant time per probe kept and nothing for one under the limit.
 type selector struct {
 	n     int
 	limit float32 // no further probe under it can be among the best
@@ -275,10 +275,47 @@ func (s *selector) reset(n int) {
 // push offers a probe and returns the limit.
 func (s *selector) push(p probe) float32 {
 	s.buf = append(s.buf, p)
-	if len(s.buf) >= 2*s.n {
-		s.trim()
+	if len(s.buf) >= 4*s.n {
+		s.shrink()
 	}
 	return s.limit
+}
+
+// shrink drops probes that are not among the n best, about half of them at least. Selection is costly, because no branch of it
+// can be foretold, so it looks for a probe of which there are a few more than n that are no worse: among some, sorted.
+func (s *selector) shrink() {
+	const some = 9
+	if s.n < 2*some {
+		s.trim()
+		return
+	}
+	var of [some]probe
+	for i := range of {
+		v, j := s.buf[i*len(s.buf)/some], i
+		for ; j > 0 && v > of[j-1]; j-- {
+			of[j] = of[j-1]
+		}
+		of[j] = v
+	}
+	for _, p := range of[some*4/10 : some*6/10+1] { // those in which n of 4*n are likely, and more
+		n := 0
+		for _, v := range s.buf {
+			_, less := bits.Sub64(uint64(v), uint64(p), 0)
+			n += int(1 - less)
+		}
+		if n < s.n {
+			continue
+		}
+		n = 0
+		for _, v := range s.buf {
+			s.buf[n] = v
+			_, less := bits.Sub64(uint64(v), uint64(p), 0)
+			n += int(1 - less)
+		}
+		s.buf, s.limit = s.buf[:n], p.score()
+		return
+	}
+	s.trim()
 }
 
 // trim reduces buf to the n best.
