@@ -56,9 +56,10 @@ func (p Part) String() string {
 type ModelOptions struct {
 	Part Part
 	// Languages are those whose adapters learn, in XMOD checkpoints, by the checkpoint's own names ("de_DE"). One that
-	// the checkpoint lacks gets new adapters: the first matrix from a normal distribution of deviation 0.02, the
-	// second zero, so that a new language starts as the backbone without an adapter.
-	Languages []string
+	// the checkpoint lacks gets new adapters: copies of those of LikeLanguage, or when that is empty the first matrix
+	// from a normal distribution of deviation 0.02 and the second zero, which is the backbone without an adapter.
+	Languages    []string
+	LikeLanguage string
 	// Freeze lists further tensors that stay, by the beginnings of their names without the checkpoint's prefix
 	// ("embeddings.", "encoder.layer.0."), or "head." for the projections.
 	Freeze []string

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"gorgonia.org/tensor"
+
 	"github.com/golbert/golbert/encoder"
 	"github.com/golbert/golbert/encoder/checkpoint"
 	"github.com/golbert/golbert/encoder/transformer"
@@ -129,6 +131,9 @@ func (o *ModelOptions) check(g *checkpoint.Config) error {
 	if len(o.Languages) > 0 && o.Part == HeadOnly {
 		faults = append(faults, errors.New("option Languages is set, but adapters do not learn with the head only"))
 	}
+	if o.LikeLanguage != "" && len(o.Languages) == 0 {
+		faults = append(faults, errors.New("option LikeLanguage is set, and Languages is empty"))
+	}
 	if o.Part == AdaptersOnly && len(o.Languages) == 0 {
 		faults = append(faults, errors.New("option Part is adapters, and Languages is empty"))
 	}
@@ -178,21 +183,44 @@ func (l *loader) languages(o *ModelOptions) ([]string, error) {
 			return nil, err
 		}
 		*l.cfg = cfg
-		h := l.cfg.HiddenSize
-		width := h / n.adapters.reduction
-		for i := range l.cfg.NumLayers {
-			key := adapterKey(i, name)
-			down := make([]float32, width*h)
-			for j := range down {
-				down[j] = float32(0.02 * rng.NormFloat64())
-			}
-			l.add(&weight{key: key + "dense1.weight", shape: []int{width, h}, value: down})
-			l.add(&weight{key: key + "dense1.bias", shape: []int{width}, value: make([]float32, width)})
-			l.add(&weight{key: key + "dense2.weight", shape: []int{h, width}, value: make([]float32, h*width)})
-			l.add(&weight{key: key + "dense2.bias", shape: []int{h}, value: make([]float32, h)})
+		if err := l.newAdapters(&n, name, o.LikeLanguage, rng); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// newAdapters gives a language adapters: those of another language, or random ones.
+func (l *loader) newAdapters(n *network, name, like string, rng *rand.Rand) error {
+	h, width := l.cfg.HiddenSize, l.cfg.HiddenSize/n.adapters.reduction
+	for i := range l.cfg.NumLayers {
+		for _, part := range []struct {
+			key   string
+			shape []int
+		}{
+			{"dense1.weight", []int{width, h}}, {"dense1.bias", []int{width}},
+			{"dense2.weight", []int{h, width}}, {"dense2.bias", []int{h}},
+		} {
+			w := &weight{key: adapterKey(i, name) + part.key, shape: part.shape}
+			switch {
+			case like != "":
+				x, scale, err := l.raw(adapterKey(i, like)+part.key, part.shape...)
+				if err != nil {
+					return fmt.Errorf("%w: option LikeLanguage: %w", ErrOptions, err)
+				}
+				w.value = floatsOf(x, scale)
+			case part.key == "dense1.weight":
+				w.value = make([]float32, width*h)
+				for j := range w.value {
+					w.value[j] = float32(0.02 * rng.NormFloat64())
+				}
+			default:
+				w.value = make([]float32, tensor.Shape(part.shape).TotalSize())
+			}
+			l.add(w)
+		}
+	}
+	return nil
 }
 
 // learner says which tensors learn.

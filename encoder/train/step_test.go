@@ -195,6 +195,22 @@ func scoresOf(t *testing.T, e *encoder.Model, language string) (out []float32) {
 	return out
 }
 
+// TestLikeLanguage: a new language begins as the one that it is to be like.
+func TestLikeLanguage(t *testing.T) {
+	const dir = "../testdata/layouts/stanford_xmod"
+	m, err := OpenModel(dir, &ModelOptions{Part: AdaptersOnly, Languages: []string{"sw_KE"}, LikeLanguage: "tr_TR"})
+	require.NoError(t, err)
+	out := filepath.Join(t.TempDir(), "saved")
+	require.NoError(t, m.Save(out))
+	require.NoError(t, m.Close())
+	e, err := encoder.Open(out, nil)
+	require.NoError(t, err)
+	defer e.Close()
+	require.Equal(t, scoresOf(t, e, "tr"), scoresOf(t, e, "sw"))
+	_, err = OpenModel(dir, &ModelOptions{Part: AdaptersOnly, Languages: []string{"sw_KE"}, LikeLanguage: "xx"})
+	require.ErrorIs(t, err, ErrOptions)
+}
+
 // TestHeadOnly: gradients of the head alone are those of the whole model.
 func TestHeadOnly(t *testing.T) {
 	ctx := context.Background()
@@ -256,6 +272,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"stanford_bert/8":           {Texts: &encoder.Options{Dim: 2}},
 		"stanford_xmod":             {Part: AdaptersOnly},
 		"stanford_xmod/1":           {Part: HeadOnly, Languages: []string{"de_DE"}},
+		"stanford_xmod/5":           {LikeLanguage: "de_DE"},
 		"stanford_xmod/2":           {Languages: []string{"not a language"}},
 		"stanford_xmod/3":           {Languages: []string{"de_DE", "de"}},
 		"stanford_xmod/4":           {Languages: []string{"a.b"}},
