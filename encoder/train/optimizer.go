@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // ErrOptimizer reports parameters or a state that do not belong to an optimizer.
@@ -83,24 +85,17 @@ func (o *AdamW) Update(params []*Param, factor, scale float64, workers int) erro
 	}
 	o.step++
 	lr := o.LR * factor
-	size := float32(lr / (1 - math.Pow(b1, float64(o.step))))
-	root := float32(math.Sqrt(1 - math.Pow(b2, float64(o.step))))
-	c1, beta2, c2, e, s := float32(1-b1), float32(b2), float32(1-b2), float32(eps), float32(scale)
+	step := kernel.AdamWStep{
+		Scale: float32(scale), C1: float32(1 - b1), Beta2: float32(b2), C2: float32(1 - b2), Epsilon: float32(eps),
+		Root: float32(math.Sqrt(1 - math.Pow(b2, float64(o.step)))), Size: float32(lr / (1 - math.Pow(b1, float64(o.step)))),
+	}
 	parts(params, workers, func(_, i, from, to int) {
-		p := params[i]
-		keep := float32(1)
+		p, c := params[i], step
+		c.Keep = 1
 		if p.Decay {
-			keep = float32(1 - lr*o.WeightDecay)
+			c.Keep = float32(1 - lr*o.WeightDecay)
 		}
-		w, g, m, v := p.Value[from:to], p.Grad[from:to], o.m[i][from:to], o.v[i][from:to]
-		for j := range w {
-			x := g[j] * s
-			m[j] += c1 * (x - m[j])
-			v[j] = v[j]*beta2 + c2*x*x
-			d := float32(math.Sqrt(float64(v[j])))/root + e
-			w[j] = w[j]*keep - size*m[j]/d
-			g[j] = 0
-		}
+		kernel.AdamW(p.Value[from:to], p.Grad[from:to], o.m[i][from:to], o.v[i][from:to], &c)
 	})
 	return nil
 }
@@ -164,25 +159,16 @@ func (o *ScheduleFree) Update(params []*Param, factor, scale float64, workers in
 	if o.weightSum > 0 {
 		c = weight / o.weightSum
 	}
-	root := float32(1 - math.Pow(b2, float64(o.step)))
-	beta2, c2, e, s := float32(b2), float32(1-b2), float32(eps), float32(scale)
-	toZ, yStep, zStep := float32(c), float32(lr*(b1*(1-c)-1)), float32(lr)
+	step := kernel.ScheduleFreeStep{
+		Scale: float32(scale), Beta2: float32(b2), C2: float32(1 - b2), Root: float32(1 - math.Pow(b2, float64(o.step))), Epsilon: float32(eps),
+		ToZ: float32(c), YStep: float32(lr * (b1*(1-c) - 1)), ZStep: float32(lr),
+	}
 	parts(params, workers, func(_, i, from, to int) {
-		p := params[i]
-		decay := float32(0)
+		p, c := params[i], step
 		if p.Decay {
-			decay = float32(o.WeightDecay)
+			c.Decay = float32(o.WeightDecay)
 		}
-		y, g, z, v := p.Value[from:to], p.Grad[from:to], o.z[i][from:to], o.v[i][from:to]
-		for j := range y {
-			x := g[j] * s
-			v[j] = v[j]*beta2 + c2*x*x
-			x = x/(float32(math.Sqrt(float64(v[j]/root)))+e) + decay*y[j]
-			y[j] += toZ * (z[j] - y[j])
-			y[j] += yStep * x
-			z[j] -= zStep * x
-			g[j] = 0
-		}
+		kernel.ScheduleFree(p.Value[from:to], p.Grad[from:to], o.z[i][from:to], o.v[i][from:to], &c)
 	})
 	return nil
 }
@@ -328,11 +314,16 @@ func GradientNorm(params []*Param, workers int) (float64, error) {
 	sums := make([]float64, countParts(params))
 	owner := make([]int, len(sums))
 	parts(params, workers, func(n, i, from, to int) {
-		s := 0.0
-		for _, g := range params[i].Grad[from:to] {
-			s += float64(g) * float64(g)
+		var s [4]float64 // sums of their own, which need not wait for each other
+		g := params[i].Grad[from:to]
+		for ; len(g) >= 4; g = g[4:] {
+			a, b, c, d := float64(g[0]), float64(g[1]), float64(g[2]), float64(g[3])
+			s[0], s[1], s[2], s[3] = s[0]+a*a, s[1]+b*b, s[2]+c*c, s[3]+d*d
 		}
-		sums[n], owner[n] = s, i
+		for j, v := range g {
+			s[j] += float64(v) * float64(v)
+		}
+		sums[n], owner[n] = (s[0]+s[1])+(s[2]+s[3]), i
 	})
 	sum := 0.0
 	for n, s := range sums {

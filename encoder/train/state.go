@@ -134,7 +134,12 @@ func pruneCheckpoints(dir string, keep int) error {
 		return err
 	}
 	for len(all) > keep {
-		if err := os.RemoveAll(all[0]); err != nil {
+		// Without its name first: a checkpoint that has one is whole.
+		dying := filepath.Join(dir, "."+filepath.Base(all[0])+"-0")
+		if err := os.Rename(all[0], dying); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+		if err := os.RemoveAll(dying); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
 		all = all[1:]

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak or grad")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak, grad or adam")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -24,6 +24,7 @@ func main() {
 		"residual": genResidual,
 		"peak":     genPeak,
 		"grad":     genGrad,
+		"adam":     genAdam,
 	}[*file]
 	if !ok {
 		log.Fatalf("unknown -file %q", *file)
