@@ -34,7 +34,7 @@ func TestNthLargest(t *testing.T) {
 func TestSelectorKeepsTheBest(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 1))
 	for range 500 {
-		n, m := 1+r.IntN(20), 1+r.IntN(300)
+		n, m := 1+r.IntN(60), 1+r.IntN(900)
 		all := make([]probe, m)
 		var s selector
 		s.reset(n)
