@@ -3,12 +3,14 @@
 package cuda
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -301,6 +303,63 @@ func TestWide(t *testing.T) {
 				require.InDelta(t, want, got[0][i], map[Format]float64{Float32: 1e-5, Float16: 1e-3, BFloat16: 1e-2}[f], "%v", f)
 			}
 			require.NoError(t, d.Close())
+		}
+	})
+}
+
+// TestSelect: the largest keys, the first of equal ones, in ascending order of position.
+func TestSelect(t *testing.T) {
+	eachDevice(t, func(t *testing.T, dev *Device) {
+		r := rand.New(rand.NewPCG(8, 3))
+		for _, c := range []struct {
+			n, want int
+			key     func() uint32
+		}{
+			{1, 1, r.Uint32}, {5, 9, r.Uint32}, {700, 33, r.Uint32}, {5000, 700, r.Uint32}, {9000, 9000, r.Uint32},
+			{5000, 300, func() uint32 { return r.Uint32N(4) }},                 // ties, and keys of 0
+			{5000, 4000, func() uint32 { return r.Uint32N(2) * 0x80000001 }},   // fewer than wanted
+			{6000, 100, func() uint32 { return 0x3f800000 + r.Uint32N(1200) }}, // alike at the top
+			{300, 10, func() uint32 { return 0 }},
+			{4200, 2, func() uint32 { return math.MaxUint32 }},
+		} {
+			const rows = 2
+			keys := make([]uint32, rows*c.n)
+			for i := range keys {
+				keys[i] = c.key()
+			}
+			got := make([]uint32, rows*c.want)
+			err := dev.withStream(bg, func(s *stream) error {
+				in, err := upload(bg, s, "keys", keys)
+				if err != nil {
+					return err
+				}
+				var picked []uint32
+				err = s.finish(bg, func() {
+					out := s.room("picked", 4*len(got))
+					s.run("select_best", rows, 1, selectThreads, 0, out, in, c.n, c.want)
+					picked = host[uint32](s, "picked", len(got))
+					get(s, picked, out)
+				})
+				copy(got, picked)
+				return err
+			})
+			require.NoError(t, err)
+			for row := range rows {
+				own := keys[row*c.n : (row+1)*c.n]
+				var want []uint32
+				for i, k := range own {
+					if k > 0 {
+						want = append(want, uint32(i))
+					}
+				}
+				slices.SortStableFunc(want, func(a, b uint32) int { return cmp.Compare(own[b], own[a]) })
+				want = want[:min(len(want), c.want)]
+				slices.Sort(want)
+				for len(want) < c.want {
+					want = append(want, none)
+				}
+				require.Equal(t, want, got[row*c.want:(row+1)*c.want], "n %d want %d", c.n, c.want)
+			}
 		}
 	})
 }

@@ -28,6 +28,7 @@ byte_scale(float* floors, float* inv, const float* scores, const float* top, con
 	SHARED float width[1024];
 	int b = blockIdx.x, lane = threadIdx.x;
 	float sum = 0;
+#pragma unroll 16
 	for (int i = 0; i < sample; i++) {
 		int c = (int)((uint64_t)i * K / sample);
 		sum = add_rn(sum, scores[((uint64_t)b * K + c) * L + lane]);
@@ -50,6 +51,7 @@ centroid_bytes(uint8_t* table, float* groups, const float* scores, const float* 
 	int g = blockIdx.x, b = blockIdx.y, lane = threadIdx.x;
 	float f = floors[b * L + lane], v = inv[b], best = MINUS_INF;
 	int live = lane < rows[b];
+#pragma unroll 8
 	for (int c = g * 64; c < min_int(K, g * 64 + 64); c++) {
 		uint64_t at = ((uint64_t)b * K + c) * L + lane;
 		float s = scores[at];
@@ -171,21 +173,26 @@ interact(uint32_t* approx, const uint32_t* probed, const uint32_t* allowed, cons
 
 #define SELECT_THREADS 512
 #define SELECT_WARPS (SELECT_THREADS / 32)
+#define SELECT_KEYS 8 // per thread at a time: loads that wait for memory together
 
-// block_scan returns the number of set flags of threads before this one, and their total.
-DEVICE uint32_t block_scan(int flag, uint32_t* warps, uint32_t* total) {
-	int t = threadIdx.x;
-	uint32_t vote = warp_ballot(flag);
-	if (t % 32 == 0) warps[t / 32] = popcount(vote);
+// block_scan returns the sum of the counts of threads before this one, and that of all.
+DEVICE uint32_t block_scan(uint32_t count, uint32_t* warps, uint32_t* total) {
+	int t = threadIdx.x, lane = t % 32;
+	uint32_t sum = count;
+	for (int m = 1; m < 32; m <<= 1) {
+		uint32_t v = shuffle_from(sum, lane >= m ? lane - m : lane);
+		if (lane >= m) sum += v;
+	}
+	if (lane == 31) warps[t / 32] = sum;
 	SYNC();
-	uint32_t before = 0, all = 0;
+	uint32_t before = sum - count, all = 0;
 	for (int w = 0; w < SELECT_WARPS; w++) {
 		if (w < t / 32) before += warps[w];
 		all += warps[w];
 	}
 	SYNC();
 	*total = all;
-	return before + popcount(vote & ((1u << (t % 32)) - 1));
+	return before;
 }
 
 // select_best writes the positions of the want largest keys of each row of n, in ascending order of position; of equal
@@ -194,11 +201,11 @@ KERNEL(SELECT_THREADS)
 select_best(uint32_t* picked, const uint32_t* keys, int n, int want) {
 	SHARED uint32_t hist[2048];
 	SHARED uint32_t warps[SELECT_WARPS];
-	SHARED uint32_t state[2]; // digit, and how many are still wanted below it
+	SHARED uint32_t state[2]; // digit, and how many are still wanted with it
 	int t = threadIdx.x;
 	const uint32_t* row = keys + (uint64_t)blockIdx.x * n;
 	uint32_t* out = picked + (uint64_t)blockIdx.x * want;
-	uint32_t prefix = 0, need = want;
+	uint32_t prefix = 0, need = want, total = 0;
 	int exhausted = 0;
 	for (int shift = 21; shift >= 0 && !exhausted; shift -= shift == 21 ? 11 : 10) {
 		// Digits of 11, 11 and 10 bits from the top: bits 31-21, 20-10, 9-0.
@@ -206,39 +213,54 @@ select_best(uint32_t* picked, const uint32_t* keys, int n, int want) {
 		uint32_t above = shift == 21 ? 0 : shift == 10 ? 0xffe00000u : 0xfffffc00u;
 		for (int i = t; i < 2048; i += SELECT_THREADS) hist[i] = 0;
 		SYNC();
-		for (int i = t; i < n; i += SELECT_THREADS) {
-			uint32_t k = row[i];
-			if (k && (k & above) == prefix) ATOMIC_ADD(&hist[k >> shift & ((1u << width) - 1)], 1u);
+		for (int i0 = t; i0 < n; i0 += SELECT_THREADS * SELECT_KEYS) {
+			uint32_t k[SELECT_KEYS];
+#pragma unroll
+			for (int j = 0; j < SELECT_KEYS; j++) k[j] = i0 + j * SELECT_THREADS < n ? row[i0 + j * SELECT_THREADS] : 0;
+#pragma unroll
+			for (int j = 0; j < SELECT_KEYS; j++)
+				if (k[j] && (k[j] & above) == prefix) ATOMIC_ADD(&hist[k[j] >> shift & ((1u << width) - 1)], 1u);
 		}
 		SYNC();
-		if (t == 0) {
-			uint32_t left = need;
-			int d = (1 << width) - 1;
-			while (d > 0 && hist[d] < left) left -= hist[d--];
-			state[0] = d;
-			state[1] = left;
-			// Fewer keys than wanted: everything above 0 is taken.
-			if (d == 0 && hist[0] < left && shift == 21) state[1] = NONE;
+		// From the top: thread t has digits 2047 - 4t down to 2044 - 4t.
+		uint32_t own = 0;
+		for (int j = 0; j < 4; j++) own += hist[2047 - 4 * t - j];
+		uint32_t before = block_scan(own, warps, &total);
+		if (before < need && before + own >= need) {
+			uint32_t left = need - before;
+			int d = 2047 - 4 * t;
+			while (hist[d] < left) left -= hist[d--];
+			state[0] = d, state[1] = left;
 		}
 		SYNC();
-		if (state[1] == NONE) exhausted = 1;
-		else {
-			prefix |= state[0] << shift;
-			need = state[1];
-		}
+		if (total < need) exhausted = 1; // fewer keys than wanted, in the first round: all are taken
+		else prefix |= state[0] << shift, need = state[1];
 		SYNC();
 	}
 	uint32_t limit = exhausted ? 0 : prefix; // above it all are taken, of those equal to it need
-	uint32_t at = 0, ties = 0, total = 0;
-	for (int i0 = 0; i0 < n; i0 += SELECT_THREADS) {
-		uint32_t k = i0 + t < n ? row[i0 + t] : 0;
-		int tie = !exhausted && k && k == limit;
-		uint32_t rank = block_scan(tie, warps, &total);
-		int take = k > limit || (tie && ties + rank < need);
+	uint32_t at = 0, ties = 0;
+	for (int i0 = 0; i0 < n; i0 += SELECT_THREADS * SELECT_KEYS) {
+		int first = i0 + t * SELECT_KEYS;
+		uint32_t k[SELECT_KEYS], equal = 0, count = 0;
+#pragma unroll
+		for (int j = 0; j < SELECT_KEYS; j++) {
+			k[j] = first + j < n ? row[first + j] : 0;
+			equal += !exhausted && k[j] == limit;
+		}
+		uint32_t rank = ties + block_scan(equal, warps, &total);
 		ties += total;
-		rank = block_scan(take, warps, &total);
-		if (take && at + rank < (uint32_t)want) out[at + rank] = i0 + t;
+#pragma unroll
+		for (int j = 0; j < SELECT_KEYS; j++) {
+			int take = k[j] > limit;
+			if (!exhausted && k[j] == limit) take = rank++ < need;
+			if (!take) k[j] = 0;
+			count += take;
+		}
+		uint32_t place = at + block_scan(count, warps, &total);
 		at += total;
+#pragma unroll
+		for (int j = 0; j < SELECT_KEYS; j++)
+			if (k[j]) out[place++] = first + j;
 	}
 	for (uint32_t i = at + t; i < (uint32_t)want; i += SELECT_THREADS) out[i] = NONE;
 }
