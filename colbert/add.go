@@ -24,7 +24,8 @@ type Document struct {
 	// Language is the language of Text, as a code that encoder.LanguageCode knows, for encoders that have a part
 	// per language and for filters; empty means that of the index, or else what the encoder detects or assumes.
 	// What comes of it is stored as a code ("de" for de_DE) in the metadata under LanguageKey. Given, it wins
-	// over the same key in Meta; detected or assumed, it does not.
+	// over the same key in Meta; detected or assumed, it does not. An entry of that key in Meta is the application's own
+	// and says nothing to the encoder: whoever adds a document anew that it has read from an index takes Language with it.
 	Language string
 }
 

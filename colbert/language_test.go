@@ -31,6 +31,20 @@ var polyglot = []colbert.Document{
 	{ID: "default", Text: "The moon and the star."},
 }
 
+// TestLanguageInMetadata: an entry of the application's own under LanguageKey stays what it is and chooses no adapter.
+func TestLanguageInMetadata(t *testing.T) {
+	enc := &words{}
+	ix, _ := create(t, enc, &colbert.Options{Language: "en"})
+	_, err := ix.Add(t.Context(), slices.Values([]colbert.Document{{ID: "a", Text: "roter Apfel", Meta: index.Metadata{"lang": "de"}}}),
+		&colbert.AddOptions{Queries: []string{"Apfel"}})
+	require.NoError(t, err)
+	require.NotEmpty(t, enc.languages)
+	require.NotContains(t, enc.languages, "de")
+	d, err := ix.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, "de", d.Meta[colbert.LanguageKey])
+}
+
 func TestLanguagesOfDocuments(t *testing.T) {
 	m := xmod(t, nil)
 	ix, dir := create(t, m, nil)

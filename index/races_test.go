@@ -68,6 +68,29 @@ func TestFailedCompactLeavesOthersAlone(t *testing.T) {
 	}
 }
 
+// TestFailedCompactCleansUpInItsTurn: the files of a compaction that fails at its commit are removed before the next writer
+// may begin, whatever the time it takes.
+func TestFailedCompactCleansUpInItsTurn(t *testing.T) {
+	h := &hookFS{}
+	ix, _ := create(t, &Options{Codebook: testBook(t, 4), fs: h})
+	addApart(t, ix, documents(1, 30), 10)
+	var free []int // turns that were to be had when a file was removed
+	h.before = func(op, name string) error {
+		switch {
+		case op == "write" && strings.HasPrefix(name, "MANIFEST-"):
+			return fmt.Errorf("no space")
+		case op == "remove":
+			free = append(free, len(ix.turn))
+		}
+		return nil
+	}
+	_, err := ix.Compact(context.Background(), nil)
+	require.ErrorContains(t, err, "no space")
+	require.NotEmpty(t, free)
+	require.Zero(t, slices.Max(free), "the turn was given back before all was removed")
+	require.Len(t, ix.turn, 1)
+}
+
 // blindFS lists a directory as it may look while a writer replaces the manifest: without either.
 type blindFS struct {
 	hookFS

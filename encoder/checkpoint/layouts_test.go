@@ -280,6 +280,7 @@ func TestPyLate(t *testing.T) {
 		"marker":       {obj{"tokenizer.json": tokenizerJSON("[Q] ")}, ErrCorrupt, "document_prefix"},
 		"type":         {obj{"config_sentence_transformers.json": obj{"query_length": "32"}}, ErrCorrupt, "query_length"},
 		"length":       {obj{"config_sentence_transformers.json": obj{"query_length": -1}}, ErrCorrupt, "query_length"},
+		"expansion":    {obj{"config_sentence_transformers.json": obj{"query_length": 1 << 20, "do_query_expansion": true}}, ErrCorrupt, "filled up to 1048576 tokens"},
 		"similarity":   {obj{"config_sentence_transformers.json": obj{"similarity_fn_name": "euclidean"}}, ErrUnsupported, "euclidean"},
 		"module":       {obj{"modules.json": []obj{{"type": "x.Transformer"}, {"type": "pylate.models.New"}}}, ErrUnsupported, "pylate.models.New"},
 		"path":         {obj{"modules.json": []obj{{"type": "x.Transformer"}, {"type": "pylate.models.Dense.Dense", "path": "../1_Dense"}}}, ErrCorrupt, "../1_Dense"},

@@ -117,8 +117,12 @@ func sorted(ids []int32) []int32 {
 	return slices.Compact(ids)
 }
 
-// maxLength bounds the lengths that a checkpoint may set.
-const maxLength = 1 << 20
+const (
+	// maxLength bounds the lengths that a checkpoint may set.
+	maxLength = 1 << 20
+	// maxExpansion bounds the rows that every query is filled up to, however short it is. Checkpoints have 32 to 512.
+	maxExpansion = 1 << 13
+)
 
 // check refuses lengths that make no sense.
 func (r *Retrieval) check(file, query, document string) error {
@@ -129,6 +133,13 @@ func (r *Retrieval) check(file, query, document string) error {
 		if f.n < 1 || f.n > maxLength {
 			return &CorruptError{File: file, Field: f.name, Offset: -1, Msg: fmt.Sprintf("length %d is out of range", f.n)}
 		}
+	}
+	rows := r.ExpansionLength
+	if rows == 0 {
+		rows = r.QueryLength
+	}
+	if r.Expansion && rows > maxExpansion {
+		return &CorruptError{File: file, Field: query, Offset: -1, Msg: fmt.Sprintf("every query would be filled up to %d tokens, at most %d are taken", rows, maxExpansion)}
 	}
 	return nil
 }

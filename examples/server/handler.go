@@ -188,9 +188,10 @@ func (h *handler) health(r *http.Request) (any, error) {
 func (h *handler) add(r *http.Request) (any, error) {
 	var in struct {
 		Documents []struct {
-			ID   string         `json:"id"`
-			Text string         `json:"text"`
-			Meta map[string]any `json:"metadata"`
+			ID       string         `json:"id"`
+			Text     string         `json:"text"`
+			Language string         `json:"language"`
+			Meta     map[string]any `json:"metadata"`
 		} `json:"documents"`
 	}
 	if err := decode(r, &in); err != nil {
@@ -207,7 +208,7 @@ func (h *handler) add(r *http.Request) (any, error) {
 				return nil, refuse(http.StatusUnprocessableEntity, "INVALID", "document %q: metadata %q: %v", d.ID, name, err)
 			}
 		}
-		docs[i] = colbert.Document{ID: d.ID, Text: d.Text, Meta: d.Meta}
+		docs[i] = colbert.Document{ID: d.ID, Text: d.Text, Language: d.Language, Meta: d.Meta}
 	}
 	res, err := h.ix.Add(r.Context(), slices.Values(docs), nil)
 	if err != nil {
@@ -240,8 +241,9 @@ func (h *handler) remove(r *http.Request) (any, error) {
 
 func (h *handler) search(r *http.Request) (any, error) {
 	in := struct {
-		Query string `json:"query"`
-		K     int    `json:"k"`
+		Query    string `json:"query"`
+		K        int    `json:"k"`
+		Language string `json:"language"` // of the query
 	}{K: 10}
 	if err := decode(r, &in); err != nil {
 		return nil, err
@@ -249,7 +251,7 @@ func (h *handler) search(r *http.Request) (any, error) {
 	if len(in.Query) > maxQuery || in.K > maxK {
 		return nil, refuse(http.StatusUnprocessableEntity, "INVALID", "query of %d bytes, k = %d: want at most %d and %d", len(in.Query), in.K, maxQuery, maxK)
 	}
-	hits, err := h.ix.Search(r.Context(), in.Query, in.K, nil)
+	hits, err := h.ix.Search(r.Context(), in.Query, in.K, &colbert.SearchOptions{Language: in.Language})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -45,12 +46,26 @@ func (words) encode(texts []string) []encoder.Encoded {
 	return out
 }
 
-func (w words) EncodeQueries(_ context.Context, texts []string, _ *encoder.TextOptions) ([]encoder.Encoded, error) {
-	return w.encode(texts), nil
+func (w words) EncodeQueries(_ context.Context, texts []string, o *encoder.TextOptions) ([]encoder.Encoded, error) {
+	return w.said(texts, o)
 }
 
-func (w words) EncodeDocuments(_ context.Context, texts []string, _ *encoder.TextOptions) ([]encoder.Encoded, error) {
-	return w.encode(texts), nil
+func (w words) EncodeDocuments(_ context.Context, texts []string, o *encoder.TextOptions) ([]encoder.Encoded, error) {
+	return w.said(texts, o)
+}
+
+// said is encode for a model that knows German and French.
+func (w words) said(texts []string, o *encoder.TextOptions) ([]encoder.Encoded, error) {
+	out := w.encode(texts)
+	if o != nil && o.Language != "" {
+		if o.Language != "de" && o.Language != "fr" {
+			return nil, fmt.Errorf("%q: %w", o.Language, encoder.ErrLanguage)
+		}
+		for i := range out {
+			out[i].Language = o.Language
+		}
+	}
+	return out, nil
 }
 
 var (
@@ -120,6 +135,28 @@ func TestAddSearchDelete(t *testing.T) {
 	require.EqualValues(t, 1, out["documents"])
 }
 
+func TestLanguages(t *testing.T) {
+	ix, err := colbert.Create(t.Context(), filepath.Join(t.TempDir(), "index"), withLanguage(words{}, "fr"), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { ix.Close() })
+	s := httptest.NewServer(newHandler(ix, "", discard))
+	t.Cleanup(s.Close)
+	status, _ := call(t, s, "POST", "/v1/documents", `{"documents":[{"id":"a","text":"roter Apfel","language":"de"},{"id":"b","text":"pomme rouge"}]}`)
+	require.Equal(t, http.StatusOK, status)
+	for query, want := range map[string]string{`{"query":"Apfel","language":"de","k":1}`: "de", `{"query":"pomme","k":1}`: "fr"} {
+		status, out := call(t, s, "POST", "/v1/search", query)
+		require.Equal(t, http.StatusOK, status, out)
+		require.Equal(t, map[string]any{"lang": want}, out["hits"].([]any)[0].(map[string]any)["metadata"])
+	}
+	for path, body := range map[string]string{
+		"/v1/documents": `{"documents":[{"id":"c","text":"x","language":"ja"}]}`, "/v1/search": `{"query":"x","language":"ja"}`,
+	} {
+		status, out := call(t, s, "POST", path, body)
+		require.Equal(t, http.StatusUnprocessableEntity, status, out)
+		require.Contains(t, out["message"], "ja")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	_, s := testServer(t, "")
 	for _, c := range []struct {
@@ -185,7 +222,7 @@ func TestServeStopsGracefully(t *testing.T) {
 	addr := make(chan net.Addr, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- serve(ctx, "127.0.0.1:0", filepath.Join(t.TempDir(), "index"), "", discard, func(a net.Addr) { addr <- a })
+		done <- serve(ctx, "127.0.0.1:0", filepath.Join(t.TempDir(), "index"), "", "", discard, func(a net.Addr) { addr <- a })
 	}()
 	select {
 	case a := <-addr:
@@ -206,7 +243,8 @@ func TestServeStopsGracefully(t *testing.T) {
 }
 
 func TestServeInsistsOnAKey(t *testing.T) {
-	err := serve(t.Context(), "0.0.0.0:0", t.TempDir(), "", discard, nil)
+	err := serve(t.Context(), "0.0.0.0:0", t.TempDir(), "", "", discard, nil)
 	require.ErrorContains(t, err, "GOLBERT_KEY")
-	require.Error(t, serve(t.Context(), "127.0.0.1:0", "", "", discard, nil))
+	require.Error(t, serve(t.Context(), "127.0.0.1:0", "", "", "", discard, nil))
+	require.ErrorContains(t, serve(t.Context(), "127.0.0.1:0", t.TempDir(), "klingonish", "", discard, nil), "-language")
 }
