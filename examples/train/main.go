@@ -125,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("-resume needs -out")
 	}
 	if len(c.data) == 0 { // a minute's work
-		seconds := map[string]string{"steps": "40", "lr": "5e-5", "batch": "16", "print": "10", "eval": "0", "held-out": "0.1", "eval-queries": "100", "eval-documents": "500", "document-tokens": "96"}
+		seconds := map[string]string{"steps": "40", "lr": "5e-5", "batch": "16", "print": "10", "eval": "0", "held-out": "0.1", "eval-queries": "100", "eval-documents": "300", "document-tokens": "96"}
 		fl.Visit(func(f *flag.Flag) { delete(seconds, f.Name) })
 		for name, value := range seconds {
 			if err := fl.Set(name, value); err != nil {

@@ -108,3 +108,19 @@ func TestBadFlags(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// TestNewLanguage: an XMOD checkpoint gets the adapters of a language, and a delta pack has nothing else.
+func TestNewLanguage(t *testing.T) {
+	dir := t.TempDir()
+	pack := filepath.Join(dir, "pack")
+	var out bytes.Buffer
+	require.NoError(t, run(context.Background(), []string{"-model", "../../encoder/testdata/layouts/stanford_xmod", "-data", pairs(t), "-lang", "ja", "-part", "adapters", "-languages", "ja_XX",
+		"-steps", "3", "-batch", "4", "-lr", "1e-3", "-held-out", "0", "-delta", pack, "-export", filepath.Join(dir, "model")}, &out, os.Stderr))
+	b, err := os.ReadFile(filepath.Join(pack, "delta.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(b), "ja_XX")
+	m, err := encoder.Open(filepath.Join(dir, "model"), nil)
+	require.NoError(t, err)
+	defer m.Close()
+	require.Contains(t, m.Languages(), "ja")
+}
