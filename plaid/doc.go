@@ -7,8 +7,8 @@
 //
 // The stages, for a query of n tokens and a codebook of K centroids:
 //
-//  1. Centroid scores (section 4.1): one matrix product of all centroids with the query tokens, in blocks that are
-//     looked through for each token's best centroids while they lie in cache.
+//  1. Centroid scores (section 4.1): one matrix product of all centroids with the query tokens, of bytes where the
+//     processor is fast at them, in blocks that are looked through for each token's best centroids while they lie in cache.
 //  2. Candidates (section 4.1): the posting lists of every token's NProbe best centroids, less tombstones and what
 //     Options.Filter excludes.
 //  3. Centroid interaction (section 4.2), carried by the same lists: every document has a row of bytes, one per query
@@ -16,8 +16,9 @@
 //     its scores for all tokens as steps above what a token is credited without a list of its own. Sums of the
 //     rows rank the documents, and the best NDocs go on. Documents' codes are not read, so the work grows with the
 //     lists and not with the candidates.
-//  4. MaxSim over the decompressed vectors, normalised again (section 4.4), in two passes: all of the shortlist
-//     in the compressed domain with integer arithmetic, then the best few times k decoded and in float32.
+//  4. MaxSim over the decompressed vectors, normalised again (section 4.4), in two passes: the shortlist in the
+//     compressed domain with integer arithmetic, best sums first and, with Options.Patience, only as long as something is
+//     to be expected; then, decoded and in float32, those that may be among the hits that are to have exact scores.
 //
 // Stages 1 to 3 run per codebook, so segments of one index may have different ones; stage 4 is comparable
 // across codebooks because decoding restores the vectors. Every stage shares the work of one query over

@@ -14,8 +14,8 @@ import (
 
 // Stage 4 has two passes. The first scores the shortlist in the compressed domain: the centroids' scores are
 // there from stage 1, the residuals' part is an integer product of the packed levels with the query in
-// int8. Its error is around a hundredth of the scores' spread. The second decodes the best few times k and scores
-// them in float32, so that the scores and the order of the hits are those of an exhaustive search.
+// int8. Its error is around a hundredth of the scores' spread. The second decodes those that may be hits in spite of the
+// error, and scores them in float32, so that the scores and the order of the hits are those of an exhaustive search.
 
 const (
 	// compressedChunk and scoreChunk are how many documents a task of the passes has.
@@ -55,116 +55,6 @@ func (st *state) scoreCompressed(ctx context.Context, workers int) error {
 	st.stats.Scored = len(scored)
 	st.cands = st.keepBest(scored, max(rescoreDocs(st.pl.exact), st.pl.k), len(scored))
 	return nil
-}
-
-// scoreRounds scores some candidates, the best of stage 3 first, until there is no more to expect, and says how many; they
-// are first then. before are those that were scored already.
-func (st *state) scoreRounds(ctx context.Context, workers int, before, some []candidate) (int, error) {
-	var e expectation
-	for at := 0; at < len(some); {
-		n := len(some) - at
-		if st.patience > 0 {
-			n = min(n, max(at/4, firstRound(st.pl.exact)/2))
-			if at == 0 {
-				n = min(len(some), firstRound(st.pl.exact))
-			}
-			st.bestFirst(some[at:], n)
-		}
-		st.round = some[at : at+n]
-		if err := parallel(ctx, workers, (n+compressedChunk-1)/compressedChunk, (*compressedStage)(st)); err != nil {
-			return 0, err
-		}
-		at += n
-		if at == len(some) {
-			break
-		}
-		for i := range st.round {
-			e.add(&st.round[i])
-		}
-		// What the rest would have to reach, and what the best of it may: all of the rest have sums that are not above those
-		// of the round.
-		st.values = grow(st.values, len(before)+at)
-		for i := range before {
-			st.values[i] = before[i].approx
-		}
-		for i := range some[:at] {
-			st.values[len(before)+i] = some[i].approx
-		}
-		next := some[at].sum
-		for i := range some[at:] {
-			next = max(next, some[at+i].sum)
-		}
-		if len(st.values) >= st.pl.exact && e.most(next, st.patience) < float64(nthLargest(st.values, st.pl.exact)) {
-			return at, nil
-		}
-	}
-	return len(some), nil
-}
-
-// firstRound is how many documents are scored for k hits before anything is expected of the others.
-func firstRound(k int) int { return max(128, 2*k) }
-
-// expectation is a line through scores over the sums of stage 3, by least squares.
-type expectation struct{ n, x, y, xx, xy, yy float64 }
-
-func (e *expectation) add(c *candidate) {
-	x, y := float64(c.sum), float64(c.approx)
-	if math.IsInf(y, 0) { // a document without tokens
-		return
-	}
-	e.n++
-	e.x += x
-	e.y += y
-	e.xx += x * x
-	e.xy += x * y
-	e.yy += y * y
-}
-
-// most gives the score that the line has at x, and above it so many standard deviations of the scores around it.
-func (e *expectation) most(x float32, deviations float32) float64 {
-	if e.n < 2 {
-		return math.Inf(1)
-	}
-	mx, my := e.x/e.n, e.y/e.n
-	vx, vy, cov := e.xx/e.n-mx*mx, e.yy/e.n-my*my, e.xy/e.n-mx*my
-	slope := 0.
-	if vx > 0 {
-		slope = max(cov/vx, 0)
-	}
-	around := max(vy-slope*cov, 0)
-	return my + slope*(float64(x)-mx) + float64(deviations)*math.Sqrt(around)
-}
-
-// bestFirst puts the n candidates of the largest sums first; of equal ones those that come first. It returns the last of
-// these sums.
-func (st *state) bestFirst(c []candidate, n int) float32 {
-	st.values = grow(st.values, len(c))
-	for i := range c {
-		st.values[i] = c[i].sum
-	}
-	last := nthLargest(st.values, n)
-	ties := n
-	for i := range c {
-		if c[i].sum > last {
-			ties--
-		}
-	}
-	st.rest = st.rest[:0]
-	at := 0
-	for _, x := range c {
-		switch {
-		case x.sum > last:
-		case x.sum == last && ties > 0:
-			ties--
-		default:
-			st.rest = append(st.rest, x)
-			continue
-		}
-		c[at] = x
-		at++
-	}
-	copy(c[at:], st.rest)
-	return last
 }
 
 type compressedStage state
