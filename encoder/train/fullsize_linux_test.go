@@ -73,7 +73,7 @@ func TestAddLanguage(t *testing.T) {
 }
 
 // processor gives the processor time that the process has used.
-func processor(t *testing.T) time.Duration {
+func processor(t testing.TB) time.Duration {
 	var u syscall.Rusage
 	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
