@@ -177,6 +177,7 @@ func TestLazyVerification(t *testing.T) {
 	require.False(t, snapshot(t, ro).ReadsResiduals())
 	seg2 := snapshot(t, again).Segments()[0]
 	var buf []byte
+	require.False(t, seg2.ResidualsKnown(0))
 	for range 2 {
 		damaged := 0
 		for ord := range uint32(seg2.NumDocs()) {
@@ -192,6 +193,7 @@ func TestLazyVerification(t *testing.T) {
 			want, err := seg.Residuals(ord)
 			require.NoError(t, err)
 			require.Equal(t, want, rows)
+			require.True(t, seg2.ResidualsKnown(ord))
 		}
 		require.Equal(t, bad, damaged)
 	}

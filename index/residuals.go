@@ -57,6 +57,15 @@ func (s *Segment) ReadResiduals(buf []byte, ord uint32) (rows, next []byte, err 
 	return buf[from-lo : from-lo+n], buf, nil
 }
 
+// ResidualsKnown tells whether the file's blocks with a document's residuals were verified before, by anyone. If not, they
+// were hardly mapped, either, which takes longer than reading them: ReadResiduals is quicker then.
+func (s *Segment) ResidualsKnown(ord uint32) (known bool) {
+	a, b := s.f.tokenRange(ord)
+	rb, off := uint64(s.f.toc.rowBytes), s.f.secs[secResiduals].off
+	to := off + b*rb
+	return to > uint64(len(s.f.ver.data)) || s.f.ver.known(off+a*rb, to)
+}
+
 // known says whether all blocks of data[from:to] were verified before.
 func (v *blockVerifier) known(from, to uint64) bool {
 	if from >= to {

@@ -116,7 +116,7 @@ func (st *state) loadAhead(w *worker, c candidate) error {
 	if err := w.ahead.load(u, c.ord, st.s.spaces[u.space].cb.RowBytes()); err != nil {
 		return err
 	}
-	if len(w.ahead.codes) > 0 && !u.reads {
+	if len(w.ahead.codes) > 0 && w.ahead.mapped {
 		kernel.Prefetch(w.ahead.residuals)
 	}
 	return nil
@@ -419,7 +419,8 @@ func (w *loaded) load(u *unit, ord uint32, rowBytes int) (err error) {
 	if len(w.codes) == 0 {
 		return nil
 	}
-	if u.reads {
+	w.mapped = u.pub == nil || !u.reads && u.pub.ResidualsKnown(ord)
+	if !w.mapped {
 		w.residuals, w.read, err = u.pub.ReadResiduals(w.read, ord)
 	} else {
 		w.residuals, err = seg.Residuals(ord)

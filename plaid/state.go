@@ -91,6 +91,7 @@ type worker struct {
 type loaded struct {
 	codes     []uint32
 	residuals []byte // mapped memory, not ours, or part of read
+	mapped    bool
 	read      []byte
 	invNorms  []float32
 }
