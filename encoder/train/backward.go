@@ -244,7 +244,7 @@ func (m *Model) vectors(s *step, parts ...*Sequences) (*gorgonia.Node, error) {
 		return nil, err
 	}
 	denses := m.net.denses(b)
-	m.crew.each(len(denses), func(_ *hand, i int) { denses[i].pack(m.call, s.backward, m.crew.low) })
+	m.crew.each(len(denses), func(h *hand, i int) { denses[i].pack(h, m.call, s.backward, m.crew.low) })
 	if m.frozen == nil {
 		return m.net.vectors(s, b)
 	}

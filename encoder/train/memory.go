@@ -2,46 +2,104 @@ package train
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/golbert/golbert/internal/kernel"
 )
 
-// arena keeps the memory of values between steps. It belongs to one goroutine.
+// arena is the memory of the values of a pass, which end takes back all together, for the next one. It belongs to one
+// goroutine.
+//
+// Passes are of all sizes, so that memory that fits one seldom fits the next: the arena keeps one region, as large as the
+// largest pass of late needed, and cuts values from it at the first place that is large enough. The region is not the garbage
+// collector's, which would let as much again lie about before it looks.
 type arena struct {
-	free []block // ascending by size
-	used map[*float32]block
-	step int
+	regions []*region // more than one only in a pass that needs more than those before
+	used    map[*float32]place
+	live    int // values in use, as they are rounded
+	peak    int // the most of live in this pass
+	next    int // the size of the region that the next pass begins with; 0 for what it asks for
+	passes  int
+	lately  [2]int // the most of peak in this window of passes and in the one before
 }
 
-type block struct {
-	data []float32 // its whole capacity
-	last int       // the step in which it was used
+// region is memory of which some is in use.
+type region struct {
+	*kernel.Region
+	free []hole // ascending, none touching the next
 }
 
-// staleSteps is how many steps memory lies unused before it is let go.
-const staleSteps = 4
+type hole struct{ from, to int }
+
+// place says where values in use are.
+type place struct {
+	in *region
+	hole
+}
+
+const (
+	// grain is what sizes of values are multiples of: a line of the cache.
+	grain = 16
+	// leastRegion is the size below which regions are not worth their while.
+	leastRegion = 1 << 14
+	// needWindow is how many passes a window has: a region that is twice as large as what two of them needed is let go.
+	needWindow = 64
+)
 
 // get gives n values of any content.
 func (a *arena) get(n int) []float32 {
 	if n == 0 {
 		return nil
 	}
-	i, _ := slices.BinarySearchFunc(a.free, n, func(b block, n int) int { return len(b.data) - n })
-	var b block
-	if i < len(a.free) && len(a.free[i].data) <= n+n/2+1024 {
-		b = a.free[i]
-		a.free = slices.Delete(a.free, i, i+1)
-	} else {
-		b = block{data: kernel.Large[float32](n + n/16)}
+	size := (n + grain - 1) / grain * grain
+	p, ok := a.cut(size)
+	if !ok {
+		a.grow(size)
+		p, _ = a.cut(size)
 	}
-	b.last = a.step
+	v := p.in.Values()[p.from : p.from+n : p.from+n]
 	if a.used == nil {
-		a.used = map[*float32]block{}
+		a.used = map[*float32]place{}
 	}
-	a.used[&b.data[0]] = b
-	return b.data[:n:n]
+	a.used[&v[0]] = p
+	a.live += size
+	a.peak = max(a.peak, a.live)
+	return v
+}
+
+// cut takes values from the first hole that is large enough.
+func (a *arena) cut(size int) (place, bool) {
+	for _, r := range a.regions {
+		for i, h := range r.free {
+			if h.to-h.from < size {
+				continue
+			}
+			p := place{r, hole{h.from, h.from + size}}
+			if r.free[i].from += size; r.free[i].from == h.to {
+				r.free = slices.Delete(r.free, i, i+1)
+			}
+			return p, true
+		}
+	}
+	return place{}, false
+}
+
+// grow adds a region in which there is room for size values. Regions without values in use go first: they are too small.
+func (a *arena) grow(size int) {
+	total := 0
+	a.regions = slices.DeleteFunc(a.regions, func(r *region) bool {
+		n := len(r.Values())
+		if len(r.free) == 1 && r.free[0] == (hole{0, n}) {
+			r.Free()
+			return true
+		}
+		total += n
+		return false
+	})
+	n := max(size, total/8, leastRegion)
+	if total == 0 {
+		n = max(n, a.next)
+	}
+	a.regions = append(a.regions, &region{kernel.NewRegion(n), []hole{{0, n}}})
 }
 
 // put takes back what get gave.
@@ -49,81 +107,67 @@ func (a *arena) put(v []float32) {
 	if len(v) == 0 {
 		return
 	}
-	b, ok := a.used[&v[0]]
+	p, ok := a.used[&v[0]]
 	if !ok {
 		panic("train: memory that is not the arena's, or that was given back before")
 	}
 	delete(a.used, &v[0])
-	i, _ := slices.BinarySearchFunc(a.free, len(b.data), func(b block, n int) int { return len(b.data) - n })
-	a.free = slices.Insert(a.free, i, b)
+	a.live -= p.to - p.from
+	f := p.in.free
+	i, _ := slices.BinarySearchFunc(f, p.from, func(h hole, from int) int { return h.from - from })
+	before, after := i > 0 && f[i-1].to == p.from, i < len(f) && f[i].from == p.to
+	switch {
+	case before && after:
+		f[i-1].to = f[i].to
+		f = slices.Delete(f, i, i+1)
+	case before:
+		f[i-1].to = p.to
+	case after:
+		f[i].from = p.from
+	default:
+		f = slices.Insert(f, i, p.hole)
+	}
+	p.in.free = f
 }
 
-// end takes everything back and lets go of what has not been used for some steps.
+// end takes everything back. When that was more than one region, or a region that has become far too large, the next pass
+// gets another one, which is at most twice as large as what passes of late needed.
 func (a *arena) end() {
-	for _, b := range a.used {
-		a.free = append(a.free, b)
+	total := a.size()
+	whole := len(a.regions) > 0 && len(a.regions[0].Values()) >= a.peak
+	for _, r := range a.regions {
+		r.free = append(r.free[:0], hole{0, len(r.Values())})
 	}
 	clear(a.used)
-	a.free = slices.DeleteFunc(a.free, func(b block) bool { return a.step-b.last >= staleSteps })
-	slices.SortFunc(a.free, func(x, y block) int { return len(x.data) - len(y.data) })
-	a.step++
-}
-
-// crew shares work between goroutines.
-type crew struct {
-	hands []*hand
-	packs []*matrix // of what all share
-	low   bool      // products of dense layers are in bfloat16
-}
-
-// hand is one goroutine's working memory.
-type hand struct {
-	buf   [6][]float32
-	packs [5]kernel.Packed
-	rows  kernel.Rows
-}
-
-func newCrew(n int, low bool) *crew {
-	c := &crew{low: low}
-	for range n {
-		c.hands = append(c.hands, new(hand))
+	a.lately[0] = max(a.lately[0], a.peak)
+	need := max(a.lately[0], a.lately[1])
+	switch {
+	case len(a.regions) > 1 && whole: // there was enough, but in pieces
+		a.release()
+		a.next = min(total, 2*need)
+	case len(a.regions) > 1, total > max(2*need, leastRegion):
+		a.release()
+		a.next = need + need/8
 	}
-	return c
+	if a.passes++; a.passes%needWindow == 0 {
+		a.lately = [2]int{0, a.lately[0]}
+	}
+	a.live, a.peak = 0, 0
 }
 
-// memory gives n values of any content, in the hand's i-th buffer.
-func (h *hand) memory(i, n int) []float32 {
-	if cap(h.buf[i]) < n {
-		h.buf[i] = make([]float32, n+n/4)
+// size is how many values the arena has memory for.
+func (a *arena) size() int {
+	n := 0
+	for _, r := range a.regions {
+		n += len(r.Values())
 	}
-	return h.buf[i][:n]
+	return n
 }
 
-// each runs f(0) to f(n-1), whoever is free taking the next. The pieces must not depend on each other, nor their results
-// on how many goroutines there are.
-func (c *crew) each(n int, f func(h *hand, i int)) {
-	if n == 0 {
-		return
+// release gives all memory back. Nothing of it may be in use.
+func (a *arena) release() {
+	for _, r := range a.regions {
+		r.Free()
 	}
-	var next atomic.Int64
-	work := func(h *hand) {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			f(h, i)
-		}
-	}
-	var wg sync.WaitGroup
-	for _, h := range c.hands[1:min(len(c.hands), n)] {
-		wg.Go(func() { work(h) })
-	}
-	work(c.hands[0])
-	wg.Wait()
-}
-
-// eachBlock runs f for blocks of size of n rows.
-func (c *crew) eachBlock(n, size int, f func(h *hand, from, to int)) {
-	c.each((n+size-1)/size, func(h *hand, i int) { f(h, i*size, min(n, (i+1)*size)) })
+	a.regions = nil
 }

@@ -155,12 +155,13 @@ type Model struct {
 	closed      bool
 }
 
-// Close releases the checkpoint's files.
+// Close releases the checkpoint's files, and the working memory, which is not the garbage collector's.
 func (m *Model) Close() error {
 	if m.closed {
 		return nil
 	}
 	m.closed = true
+	m.mem.release()
 	return m.texts.Close()
 }
 

@@ -98,7 +98,7 @@ func (d *dense) params() (ps []*Param) {
 }
 
 // pack brings the weights into the kernels' form, in every call again where they may have changed.
-func (d *dense) pack(call int, backward, low bool) {
+func (d *dense) pack(h *hand, call int, backward, low bool) {
 	if len(d.params()) == 0 {
 		call = -1 // for ever
 	}
@@ -108,7 +108,7 @@ func (d *dense) pack(call int, backward, low bool) {
 	d.forward.low, d.back.low = low, low
 	w := d.parts[0].w.values()
 	if len(d.parts) > 1 {
-		w = make([]float32, 0, d.out*d.in)
+		w = h.memory(0, d.out*d.in)[:0]
 		for _, p := range d.parts {
 			w = append(w, p.w.values()...)
 		}

@@ -101,23 +101,23 @@ func TestDerivatives(t *testing.T) {
 	{
 		d := lin(7, 5, true)
 		cases["linear"] = &opCase{n: 9, h: 7, params: weights(d), build: func(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
-			d.pack(nextCall(), s.backward, false)
+			d.pack(new(hand), nextCall(), s.backward, false)
 			return s.linear("linear", x, []span{{0, 9, d}}, nil)
 		}}
 		long := lin(3, 40, true)
 		cases["linear of many tokens"] = &opCase{n: tokenChunk + 70, h: 3, params: weights(long), build: func(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
-			long.pack(nextCall(), s.backward, false)
+			long.pack(new(hand), nextCall(), s.backward, false)
 			return s.linear("linear", x, []span{{0, tokenChunk + 70, long}}, nil)
 		}}
 		stack := newDense(6, append(append(weights(lin(6, 6, true)), weights(lin(6, 6, true))...), weights(lin(6, 6, true))...)...)
 		cases["stacked"] = &opCase{n: 4, h: 6, params: weights(stack), build: func(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
-			stack.pack(nextCall(), s.backward, false)
+			stack.pack(new(hand), nextCall(), s.backward, false)
 			return s.linear("stacked", x, []span{{0, 4, stack}}, nil)
 		}}
 		a, b := lin(6, 6, true), lin(6, 6, false)
 		cases["spans and a residual"] = &opCase{n: 10, h: 6, params: weights(a, b), build: func(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
-			a.pack(nextCall(), s.backward, false)
-			b.pack(nextCall(), s.backward, false)
+			a.pack(new(hand), nextCall(), s.backward, false)
+			b.pack(new(hand), nextCall(), s.backward, false)
 			return s.linear("spans", x, []span{{0, 3, a}, {5, 10, b}}, x) // rows 3 and 4 are the residual's alone
 		}}
 	}

@@ -65,7 +65,7 @@ func TestLinearIsGorgonias(t *testing.T) {
 	})
 	flat := &weight{key: "b", shape: []int{6}, value: b.value, param: &Param{Name: "b", Shape: []int{6}, Value: b.value, Grad: make([]float32, 6)}}
 	d := newDense(9, w, flat)
-	d.pack(1, true, false)
+	d.pack(new(hand), 1, true, false)
 	got := own(t, c, x, func(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
 		return s.linear("linear", x, []span{{0, 11, d}}, nil)
 	})
