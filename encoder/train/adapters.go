@@ -2,8 +2,12 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/golbert/golbert/encoder"
 )
 
 // adapterNorm is the normalisation of the adapters' input.
@@ -83,6 +87,24 @@ func (a *adapters) load(part int) error {
 
 // of gives a language's adapters, which load has read.
 func (a *adapters) of(part int) []adapter { return a.loaded[part] }
+
+// find gives the checkpoint's own name of a language, which may be asked for by its code. One that the checkpoint lacks keeps
+// the name that it was given.
+func (a *adapters) find(asked string) (string, error) {
+	if a.part(asked) >= 0 {
+		return asked, nil
+	}
+	code, err := encoder.LanguageCode(asked)
+	if err != nil || strings.ContainsRune(asked, '.') {
+		return "", errors.Join(err, encoder.ErrLanguage)
+	}
+	for _, have := range a.names {
+		if c, err := encoder.LanguageCode(have); err == nil && c == code {
+			return have, nil
+		}
+	}
+	return asked, nil
+}
 
 // part finds a language by the checkpoint's own name.
 func (a *adapters) part(name string) int { return slices.Index(a.names, name) }

@@ -17,16 +17,23 @@ import (
 //
 // A score is MaxSim, the sum over the query's vectors of the largest inner product with a vector of the document
 // (Khattab and Zaharia, SIGIR 2020, section 3.3), whatever the checkpoint's own Similarity, which orders documents alike.
-// The result depends neither on Workers nor on how goroutines run, in any bit.
+// The result depends neither on Workers nor on how goroutines run, in any bit. The activations of all texts are kept; see
+// Options.MicroTokens for a Trainer's way with less memory.
 //
 // Errors: ErrBatch, ErrNotFinite for a loss that is not a number, ErrClosed, the context's, loss's own. After an error the
 // gradients hold anything.
 func (m *Model) Backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
+	return m.backward(ctx, queries, documents, loss, weight, 0)
+}
+
+// backward is Backward with the activations of most tokens at a time, or of one text; 0 means no bound. A frozen backbone
+// has no activations.
+func (m *Model) backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32, most int) (float32, error) {
 	if err := m.check(queries, documents); err != nil {
 		return 0, err
 	}
-	if m.batchTokens > 0 && len(queries.IDs)+len(documents.IDs) > m.batchTokens && m.frozen == nil {
-		return m.backwardInParts(ctx, queries, documents, loss, weight)
+	if most > 0 && len(queries.IDs)+len(documents.IDs) > most && m.frozen == nil {
+		return m.backwardInParts(ctx, queries, documents, loss, weight, most)
 	}
 	s := m.newStep(ctx, true)
 	defer m.mem.end()
@@ -70,12 +77,12 @@ func (s *step) differentiate(cost *gorgonia.Node) error {
 	return s.run()
 }
 
-// backwardInParts is Backward for batches of more tokens than the activations of which are to be kept at a time: first the
+// backwardInParts is backward for batches of more tokens than the activations of which are to be kept at a time: first the
 // token vectors of all texts without activations, then their gradients, then for each part of the texts its vectors again,
 // now with activations, and the gradients of the parameters (Gao et al., "Scaling Deep Contrastive Learning Batch Size
 // under Memory Limited Setup", 2021). That takes a third more time.
-func (m *Model) backwardInParts(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
-	parts := append(queries.split(m.batchTokens), documents.split(m.batchTokens)...)
+func (m *Model) backwardInParts(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32, most int) (float32, error) {
+	parts := append(queries.split(most), documents.split(most)...)
 	all, err := m.encode(ctx, parts)
 	if err != nil {
 		return 0, err

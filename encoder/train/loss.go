@@ -289,14 +289,11 @@ type Sum []Weighted
 
 // Func implements Loss.
 func (s Sum) Func(t *Targets) (LossFunc, error) {
-	if len(s) == 0 {
-		return nil, fmt.Errorf("%w: a sum of no losses", ErrTargets)
+	if err := s.validate(); err != nil {
+		return nil, err
 	}
 	funcs := make([]LossFunc, len(s))
 	for i, w := range s {
-		if w.Loss == nil || math.IsNaN(w.Weight) || math.IsInf(w.Weight, 0) {
-			return nil, fmt.Errorf("%w: loss %d of a sum has weight %v", ErrTargets, i, w.Weight)
-		}
 		var err error
 		if funcs[i], err = w.Loss.Func(t); err != nil {
 			return nil, err
@@ -322,6 +319,18 @@ func (s Sum) Func(t *Targets) (LossFunc, error) {
 	}, nil
 }
 
+func (s Sum) validate() error {
+	if len(s) == 0 {
+		return fmt.Errorf("%w: a sum of no losses", ErrTargets)
+	}
+	for i, w := range s {
+		if w.Loss == nil || math.IsNaN(w.Weight) || math.IsInf(w.Weight, 0) {
+			return fmt.Errorf("%w: loss %d of a sum is %T with weight %v", ErrTargets, i, w.Loss, w.Weight)
+		}
+	}
+	return nil
+}
+
 // InBatch implements Loss.
 func (s Sum) InBatch() bool {
 	return slices.ContainsFunc(s, func(w Weighted) bool { return w.Loss.InBatch() })
@@ -329,6 +338,9 @@ func (s Sum) InBatch() bool {
 
 // Check implements Loss.
 func (s Sum) Check(n int, teacher bool) error {
+	if err := s.validate(); err != nil {
+		return err
+	}
 	for _, w := range s {
 		if err := w.Loss.Check(n, teacher); err != nil {
 			return err

@@ -55,8 +55,8 @@ func (p Part) String() string {
 // ModelOptions say what of a checkpoint learns. A nil pointer means the zero value: everything.
 type ModelOptions struct {
 	Part Part
-	// Languages are those whose adapters learn, in XMOD checkpoints, by the checkpoint's own names ("de_DE"). One that
-	// the checkpoint lacks gets new adapters: copies of those of LikeLanguage, or when that is empty the first matrix
+	// Languages are those whose adapters learn, in XMOD checkpoints, by the checkpoint's own names ("de_DE") or by codes ("de").
+	// One that the checkpoint lacks gets new adapters: copies of those of LikeLanguage, or when that is empty the first matrix
 	// from a normal distribution of deviation 0.02 and the second zero, which is the backbone without an adapter.
 	Languages    []string
 	LikeLanguage string
@@ -71,10 +71,6 @@ type ModelOptions struct {
 	Precision encoder.Precision
 	// Workers is the number of goroutines; 0 means GOMAXPROCS. Results do not depend on it.
 	Workers int
-	// BatchTokens bounds the tokens whose activations are kept at a time: larger batches are encoded twice, first as a whole
-	// for the scores, then in parts for the gradients, which takes a third more time. 0 means no bound: 8,192 tokens of
-	// MiniLM take 1.8 GB.
-	BatchTokens int
 	// Texts are the options by which texts become tokens; nil means the checkpoint's own.
 	Texts *encoder.Options
 }
@@ -150,9 +146,8 @@ type Model struct {
 	mem     arena
 	call    int // of Backward and Scores
 
-	batchTokens int
-	params      []*Param
-	closed      bool
+	params []*Param
+	closed bool
 }
 
 // Close releases the checkpoint's files, and the working memory, which is not the garbage collector's.

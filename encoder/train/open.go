@@ -72,7 +72,7 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 		c.Tensors = l.base
 		return nil, err
 	}
-	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, batchTokens: o.BatchTokens, crew: newCrew(o.workers(), o.Precision == encoder.BFloat16)}
+	m := &Model{ckpt: c, texts: texts, part: o.Part, tensors: l.tensors, crew: newCrew(o.workers(), o.Precision == encoder.BFloat16)}
 	// From here on the checkpoint belongs to texts.
 	err = func() error {
 		if o.Part == HeadOnly {
@@ -122,9 +122,6 @@ func (o *ModelOptions) check(g *checkpoint.Config) error {
 	if o.Workers < 0 {
 		faults = append(faults, fmt.Errorf("option Workers is %d", o.Workers))
 	}
-	if o.BatchTokens < 0 {
-		faults = append(faults, fmt.Errorf("option BatchTokens is %d", o.BatchTokens))
-	}
 	if len(o.Languages) > 0 && g.ModelType != "xmod" {
 		faults = append(faults, fmt.Errorf("option Languages is set, but %q models have no adapters", g.ModelType))
 	}
@@ -157,19 +154,20 @@ func (l *loader) languages(o *ModelOptions) ([]string, error) {
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0x61646170746572))
 	var out []string
+	like := o.LikeLanguage
+	if like != "" {
+		var err error
+		if like, err = n.adapters.find(like); err == nil && n.adapters.part(like) < 0 {
+			err = encoder.ErrLanguage
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: option LikeLanguage: %q: %w", ErrOptions, o.LikeLanguage, err)
+		}
+	}
 	for _, asked := range o.Languages {
-		name, code := asked, ""
-		if n.adapters.part(asked) < 0 {
-			var err error
-			if code, err = encoder.LanguageCode(asked); err != nil || strings.ContainsRune(asked, '.') {
-				return nil, fmt.Errorf("%w: option Languages: %q: %w", ErrOptions, asked, errors.Join(err, encoder.ErrLanguage))
-			}
-			for _, have := range n.adapters.names {
-				if c, err := encoder.LanguageCode(have); err == nil && c == code {
-					name = have
-					break
-				}
-			}
+		name, err := n.adapters.find(asked)
+		if err != nil {
+			return nil, fmt.Errorf("%w: option Languages: %q: %w", ErrOptions, asked, err)
 		}
 		if slices.Contains(out, name) {
 			return nil, fmt.Errorf("%w: option Languages names %q twice", ErrOptions, asked)
@@ -183,7 +181,7 @@ func (l *loader) languages(o *ModelOptions) ([]string, error) {
 			return nil, err
 		}
 		*l.cfg = cfg
-		if err := l.newAdapters(&n, name, o.LikeLanguage, rng); err != nil {
+		if err := l.newAdapters(&n, name, like, rng); err != nil {
 			return nil, err
 		}
 	}

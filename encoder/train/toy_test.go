@@ -3,20 +3,24 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 // toy is a model small enough to differentiate by hand: a vector per word and one that is added to all, and MaxSim.
 type toy struct {
 	words, bias *Param
 	width       int
-	calls       int                                  // of Backward
-	fault       func(call int, m *toy) (bool, error) // before a Backward
+	calls       int                                  // of backward
+	fault       func(call int, m *toy) (bool, error) // before a backward
 }
 
 const toyWords = 211
@@ -96,7 +100,7 @@ func (m *toy) Scores(ctx context.Context, queries, documents *Sequences) ([]floa
 	return out, ctx.Err()
 }
 
-func (m *toy) Backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error) {
+func (m *toy) backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32, _ int) (float32, error) {
 	m.calls++
 	if m.fault != nil {
 		if stop, err := m.fault(m.calls, m); stop || err != nil {
@@ -155,4 +159,30 @@ func toyExamples(seed uint64, n int) []Example {
 		out[i] = e
 	}
 	return out
+}
+
+// scoreGradient computes a loss of a score matrix and its gradient by the scores.
+func scoreGradient(loss LossFunc, scores []float32, queries, documents int) (value float32, grad []float32, err error) {
+	g := gorgonia.NewGraph()
+	s := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithShape(queries, documents), gorgonia.WithName("scores"),
+		gorgonia.WithValue(tensor.New(tensor.WithShape(queries, documents), tensor.WithBacking(scores))))
+	cost, err := loss(g, s)
+	if err != nil {
+		return 0, nil, err
+	}
+	by, err := gorgonia.Grad(cost, s)
+	if err != nil {
+		return 0, nil, fmt.Errorf("train: gradient of the loss: %w", err)
+	}
+	m := gorgonia.NewTapeMachine(g)
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := m.RunAll(); err != nil {
+		return 0, nil, fmt.Errorf("train: loss: %w", err)
+	}
+	v, err := scalarOf(cost.Value())
+	if err != nil {
+		return 0, nil, err
+	}
+	grad, err = matrixOf(by[0].Value(), queries, documents)
+	return float32(v), grad, err
 }

@@ -14,7 +14,7 @@ import (
 type learner interface {
 	Params() []*Param
 	Sequences(ctx context.Context, texts []string, query bool, languages []string) (*Sequences, error)
-	Backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32) (float32, error)
+	backward(ctx context.Context, queries, documents *Sequences, loss LossFunc, weight float32, most int) (float32, error)
 	Scores(ctx context.Context, queries, documents *Sequences) ([]float32, error)
 	Save(dir string) error
 }
@@ -34,11 +34,10 @@ type Options struct {
 	Batch int
 	// Accumulate is the number of batches whose mean gradient makes a step; 0 means 1.
 	Accumulate int
-	// MicroTokens bounds the tokens that are differentiated at once, and so memory; 0 means no bound. Losses that look at
-	// each query's own list are computed for a few queries at a time. For others, the scores of the whole batch are
-	// computed first without a graph, then the gradient by the scores, and then documents are differentiated a part at a
-	// time, with all queries (GradCache, Gao et al. 2021, arXiv:2101.06983): the same gradient for about half as much work
-	// more. Queries should be a small part of the bound.
+	// MicroTokens bounds the tokens whose activations are kept at a time, and so memory: 8,192 tokens of MiniLM take 1.8 GB.
+	// 0 means no bound. Losses that look at each query's own list are computed for a few queries at a time. For others, all
+	// texts are encoded twice: first for their vectors and the gradients of these, then in parts, with activations, for the
+	// gradients of the parameters (GradCache, Gao et al. 2021, arXiv:2101.06983), which takes a third more time.
 	MicroTokens int
 	// Negatives bounds the negatives that are used of each example; 0 means all. Which ones changes with each epoch.
 	Negatives int
@@ -133,6 +132,12 @@ func newTrainer(m learner, sources []Source, o *Options) (*Trainer, error) {
 	}
 	if !(t.o.ClipNorm >= 0) {
 		return nil, fmt.Errorf("%w: ClipNorm is %v", ErrOptions, t.o.ClipNorm)
+	}
+	if t.o.Schedule.Decay > ConstantRate {
+		return nil, fmt.Errorf("%w: Schedule.Decay is %v", ErrOptions, t.o.Schedule.Decay)
+	}
+	if n := t.o.Optimizer.State().Step; n != 0 {
+		return nil, fmt.Errorf("%w: Optimizer has made %d steps and is not new", ErrOptions, n)
 	}
 	if len(t.params) == 0 {
 		return nil, fmt.Errorf("%w: the model has no parameters that learn", ErrOptions)
@@ -278,12 +283,9 @@ func (t *Trainer) backward(ctx context.Context, b *texts, weight float64) (float
 	tokens := len(queries.IDs) + len(documents.IDs)
 	whole := t.o.MicroTokens == 0 || tokens <= t.o.MicroTokens
 	var loss float64
-	switch {
-	case whole:
+	if whole || t.o.Loss.InBatch() {
 		loss, err = t.differentiate(ctx, queries, documents, b.targets, weight)
-	case t.o.Loss.InBatch():
-		loss, err = t.cached(ctx, queries, documents, b.targets, weight)
-	default:
+	} else {
 		loss, err = t.portions(ctx, queries, documents, b.targets, weight)
 	}
 	return loss, tokens, err
@@ -294,7 +296,7 @@ func (t *Trainer) differentiate(ctx context.Context, queries, documents *Sequenc
 	if err != nil {
 		return 0, err
 	}
-	v, err := t.model.Backward(ctx, queries, documents, f, float32(weight))
+	v, err := t.model.backward(ctx, queries, documents, f, float32(weight), t.o.MicroTokens)
 	if err == nil && (math.IsNaN(float64(v)) || math.IsInf(float64(v), 0)) {
 		err = fmt.Errorf("%w: the loss is %v", ErrNotFinite, v)
 	}
@@ -326,35 +328,6 @@ func (t *Trainer) portions(ctx context.Context, queries, documents *Sequences, t
 		from = to
 	}
 	return sum, nil
-}
-
-// cached goes through a batch a part of the documents at a time, with the gradient by the scores known.
-func (t *Trainer) cached(ctx context.Context, queries, documents *Sequences, targets *Targets, weight float64) (float64, error) {
-	f, err := t.o.Loss.Func(targets)
-	if err != nil {
-		return 0, err
-	}
-	scores, err := t.model.Scores(ctx, queries, documents)
-	if err != nil {
-		return 0, err
-	}
-	loss, grad, err := scoreGradient(f, scores, targets.Queries, targets.Documents)
-	if err != nil {
-		return 0, err
-	}
-	if math.IsNaN(float64(loss)) || math.IsInf(float64(loss), 0) {
-		return 0, fmt.Errorf("%w: the loss is %v", ErrNotFinite, loss)
-	}
-	for from, to := range tokenRanges(documents, max(t.o.MicroTokens-len(queries.IDs), t.o.MicroTokens/4)) {
-		part := make([]float32, 0, targets.Queries*(to-from))
-		for i := range targets.Queries {
-			part = append(part, grad[i*targets.Documents+from:i*targets.Documents+to]...)
-		}
-		if _, err := t.model.Backward(ctx, queries, documents.Slice(from, to), linear(part, targets.Queries, to-from), float32(weight)); err != nil {
-			return 0, err
-		}
-	}
-	return float64(loss), nil
 }
 
 // tokenRanges cuts texts into ranges of at most max tokens, or of one text.

@@ -4,10 +4,13 @@
 //	go run ./examples/train -model DIR -data pairs.jsonl.zst -steps 5000 -out runs/a
 //	go run ./examples/train -model DIR -data a.jsonl,2 -data b.jsonl,1 -loss contrastive,softmax -optimizer schedulefree -out runs/b
 //	go run ./examples/train -model DIR -data mined.jsonl -loss kl -out runs/c -resume
-//	go run ./examples/train -model XMOD -data jaquad.jsonl.zst -lang ja -part adapters -languages ja_XX -out runs/ja
+//	go run ./examples/train -model XMOD -data jaquad.jsonl.zst -lang ja -part adapters -languages ja_XX -like zh_TW -delta packs/ja
 //
 // A line of a file is {"query": "...", "positive": "..."}, perhaps with "negatives", a teacher's "scores", "group", "title"
 // and "lang"; see encoder/train.ReadExamples. Groups that a hash chooses are held out, and never trained on: -held-out.
+//
+// With -part adapters, an XMOD model such as ColBERT-XM learns a language and nothing else changes: -delta writes a pack with
+// the language's adapters alone, which encoder/delta.Apply puts over the model that training began with.
 //
 // Checkpoints go to folders of -out, such as runs/a/step-00005000, which encoder.Open reads. With -resume, or after an
 // interrupt, training goes on from the last of them as if it had never stopped.
@@ -48,7 +51,7 @@ func main() {
 
 // A command is what the flags say.
 type command struct {
-	model, out, export, delta, loss, optimizer, schedule, part, languages, freeze, lang, precision string
+	model, out, export, delta, loss, optimizer, schedule, part, languages, like, freeze, lang, precision string
 
 	data                       list
 	lr, decay, clip, warmup    float64
@@ -86,7 +89,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.BoolVar(&c.mean, "mean", false, "scores are means over a query's tokens and not sums; then try -temperature 0.02")
 	fl.IntVar(&c.negatives, "negatives", 0, "most negatives of an example in a batch, 0 for all")
 	fl.StringVar(&c.part, "part", "whole", "what learns: whole, head or adapters")
-	fl.StringVar(&c.languages, "languages", "", "XMOD languages whose adapters learn, with commas")
+	fl.StringVar(&c.languages, "languages", "", "XMOD languages whose adapters learn, with commas; the model may lack them")
+	fl.StringVar(&c.like, "like", "", "language whose adapters those of languages that the model lacks begin as; empty for random ones")
 	fl.StringVar(&c.freeze, "freeze", "", "beginnings of names of tensors that stay, with commas, such as embeddings.")
 	fl.StringVar(&c.lang, "lang", "", "language of lines that name none, for models with a part for each")
 
@@ -120,6 +124,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if fl.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", fl.Arg(0))
+	}
+	if !(c.heldOut >= 0 && c.heldOut < 1) {
+		return fmt.Errorf("-held-out %v is no part of the groups", c.heldOut)
 	}
 	if c.resume && c.out == "" {
 		return errors.New("-resume needs -out")
@@ -242,7 +249,7 @@ func (c *command) train(ctx context.Context) (err error) {
 
 // open opens the checkpoint.
 func (c *command) open() (*train.Model, error) {
-	o := &train.ModelOptions{Languages: split(c.languages), Freeze: split(c.freeze), Seed: c.seed, Workers: c.workers,
+	o := &train.ModelOptions{Languages: split(c.languages), LikeLanguage: c.like, Freeze: split(c.freeze), Seed: c.seed, Workers: c.workers,
 		Texts: &encoder.Options{MaxQueryTokens: c.maxQuery, MaxDocTokens: c.maxDoc}}
 	switch c.part {
 	case "whole":

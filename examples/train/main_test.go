@@ -92,7 +92,10 @@ func TestBadFlags(t *testing.T) {
 		"-warmup":              {"-warmup", "1.5"},
 		"unexpected argument":  {"more"},
 		"is no weight":         {"-data", data + ",0"},
-		"left to train on":     {"-held-out", "1"},
+		"left to train on":     {"-held-out", "0.999999"},
+		"no part of the":       {"-held-out", "1"},
+		"-held-out NaN":        {"-held-out", "NaN"},
+		"LikeLanguage":         {"-like", "de"},
 		"no such file":         {"-data", "absent.jsonl"},
 		"option Languages":     {"-languages", "de_DE"},
 		"distillation":         {"-loss", "kl", "-data", "PAIRS"},
@@ -114,7 +117,7 @@ func TestNewLanguage(t *testing.T) {
 	dir := t.TempDir()
 	pack := filepath.Join(dir, "pack")
 	var out bytes.Buffer
-	require.NoError(t, run(context.Background(), []string{"-model", "../../encoder/testdata/layouts/stanford_xmod", "-data", pairs(t), "-lang", "ja", "-part", "adapters", "-languages", "ja_XX",
+	require.NoError(t, run(context.Background(), []string{"-model", "../../encoder/testdata/layouts/stanford_xmod", "-data", pairs(t), "-lang", "ja", "-part", "adapters", "-languages", "ja_XX", "-like", "zh",
 		"-steps", "3", "-batch", "4", "-lr", "1e-3", "-held-out", "0", "-delta", pack, "-export", filepath.Join(dir, "model")}, &out, os.Stderr))
 	b, err := os.ReadFile(filepath.Join(pack, "delta.json"))
 	require.NoError(t, err)
