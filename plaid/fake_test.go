@@ -65,6 +65,7 @@ func (s *memSegment) Residuals(ord uint32) ([]byte, error) { return s.enc[ord].R
 func (s *memSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
 	return append(dst[:0], s.enc[ord].InvNorms...), nil
 }
+func (s *memSegment) NormError() float32 { return 0 }
 func (s *memSegment) Postings(dst []uint32, c uint32) ([]uint32, error) {
 	return append(dst[:0], s.postings[c]...), nil
 }

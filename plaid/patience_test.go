@@ -76,7 +76,8 @@ func TestApproxAmongExact(t *testing.T) {
 	var tail []candidate
 	for i, h := range oracle[:8] {
 		if i%2 == 0 {
-			_, err := st.scoreDoc(0, 0, h.Ord)
+			require.NoError(t, st.load(0, 0, h.Ord))
+			_, err := st.offer(0, 0, h.Ord)
 			require.NoError(t, err)
 			continue
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/golbert/golbert/index"
 	"github.com/golbert/golbert/internal/kernel"
-	"github.com/golbert/golbert/quant"
 )
 
 // Stage 4 has two passes. The first scores the shortlist in the compressed domain: the centroids' scores are
@@ -20,7 +19,7 @@ import (
 const (
 	// compressedChunk and scoreChunk are how many documents a task of the passes has.
 	compressedChunk = 16
-	scoreChunk      = 4
+	scoreChunk      = 8
 	// compressedTokens is how many tokens are scored between two looks at the context.
 	compressedTokens = 8192
 	// decodeValues bounds the values decoded at a time, so that they lie in cache when they are scored and
@@ -63,39 +62,42 @@ func (t *compressedStage) run(worker, task int) error {
 	st := (*state)(t)
 	w := &st.workers[worker]
 	chunk := st.round[task*compressedChunk : min((task+1)*compressedChunk, len(st.round))]
-	// Documents lie scattered in memory: the next one is on its way while one is scored, and what is read of those
-	// after it.
-	st.prefetch(chunk[:min(2, len(chunk))])
-	if err := st.loadAhead(w, chunk[0]); err != nil {
-		return err
-	}
-	for i := range chunk {
-		w.loaded, w.ahead = w.ahead, w.loaded
-		if i+1 < len(chunk) {
-			if i+2 < len(chunk) {
-				st.prefetch(chunk[i+2 : i+3])
-			}
-			if err := st.loadAhead(w, chunk[i+1]); err != nil {
-				return err
-			}
-		}
-		c := &chunk[i]
+	return st.eachLoaded(w, chunk, func(c *candidate) error {
+		var err error
 		switch {
 		case len(w.codes) == 0:
 			c.approx = float32(math.Inf(-1))
-			continue
 		case !st.spaces[st.s.units[c.unit].space].compressed:
-			var err error
-			if c.approx, err = st.exact(w, c.unit); err != nil {
-				return err
-			}
+			c.approx, err = st.exact(w, c.unit)
 		default:
-			if err := st.compressed(w, c); err != nil {
-				return err
-			}
+			err = st.compressed(w, c)
 		}
 		if c.approx != c.approx { // as in topk; keepBest takes no NaN
 			c.approx = float32(math.Inf(-1))
+		}
+		return err
+	})
+}
+
+// eachLoaded calls f with documents one after the other, while they are what w has loaded. They lie scattered in memory: the
+// next one is on its way while one is scored, and what is read of those after it.
+func (st *state) eachLoaded(w *worker, docs []candidate, f func(c *candidate) error) error {
+	st.prefetch(docs[:min(2, len(docs))])
+	if err := st.loadAhead(w, docs[0]); err != nil {
+		return err
+	}
+	for i := range docs {
+		w.loaded, w.ahead = w.ahead, w.loaded
+		if i+1 < len(docs) {
+			if i+2 < len(docs) {
+				st.prefetch(docs[i+2 : i+3])
+			}
+			if err := st.loadAhead(w, docs[i+1]); err != nil {
+				return err
+			}
+		}
+		if err := f(&docs[i]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -237,6 +239,7 @@ func (st *state) scoreAll(ctx context.Context, workers int) ([]Hit, error) {
 // be hits after the first ones.
 func (st *state) beginScoring(ctx context.Context) {
 	st.ctx = ctx
+	st.prepareErrors()
 	for i := range st.workers {
 		st.workers[i].best.reset(st.s.units, st.pl.k)
 	}
@@ -266,7 +269,10 @@ func (st *state) endScoring(tail []candidate) ([]Hit, error) {
 			if !e.approx {
 				continue
 			}
-			score, _, err := st.exactScore(0, e.unit, e.ord)
+			if err := st.load(0, e.unit, e.ord); err != nil {
+				return nil, err
+			}
+			score, err := st.exactScore(w, e.unit)
 			if err != nil {
 				return nil, err
 			}
@@ -294,13 +300,10 @@ type shortlistStage state
 func (t *shortlistStage) run(worker, task int) error {
 	st := (*state)(t)
 	some := st.round[task*scoreChunk : min((task+1)*scoreChunk, len(st.round))]
-	for i := range some {
-		var err error
-		if some[i].sum, err = st.scoreDoc(worker, some[i].unit, some[i].ord); err != nil {
-			return err
-		}
-	}
-	return nil
+	return st.eachLoaded(&st.workers[worker], some, func(c *candidate) (err error) {
+		c.sum, err = st.offer(worker, c.unit, c.ord)
+		return err
+	})
 }
 
 // exhaustiveStage has one task per 64 documents.
@@ -321,7 +324,11 @@ func (t *exhaustiveStage) run(worker, task int) error {
 			set = 1<<r - 1
 		}
 		for ; set != 0; set &= set - 1 {
-			if _, err := st.scoreDoc(worker, uint32(u), uint32(task*64+bits.TrailingZeros64(set))); err != nil {
+			ord := uint32(task*64 + bits.TrailingZeros64(set))
+			if err := st.load(worker, uint32(u), ord); err != nil {
+				return err
+			}
+			if _, err := st.offer(worker, uint32(u), ord); err != nil {
 				return err
 			}
 		}
@@ -330,59 +337,53 @@ func (t *exhaustiveStage) run(worker, task int) error {
 	return nil
 }
 
-// scoreDoc decodes a document and offers its exact MaxSim to the worker's best. A document without tokens
+// load reads a document into the worker's.
+func (st *state) load(worker int, unit, ord uint32) error {
+	u := &st.s.units[unit]
+	return st.workers[worker].load(u, ord, st.s.spaces[u.space].cb.RowBytes())
+}
+
+// offer decodes the loaded document and offers its exact MaxSim to the worker's best. A document without tokens
 // has no score, -Inf, and is never a hit.
-func (st *state) scoreDoc(worker int, unit, ord uint32) (float32, error) {
-	score, ok, err := st.exactScore(worker, unit, ord)
-	if err != nil || !ok {
+func (st *state) offer(worker int, unit, ord uint32) (float32, error) {
+	w := &st.workers[worker]
+	if err := st.ctx.Err(); err != nil || len(w.codes) == 0 {
+		return float32(math.Inf(-1)), err
+	}
+	score, err := st.exactScore(w, unit)
+	if err != nil {
 		return score, err
 	}
-	w := &st.workers[worker]
 	w.best.push(entry{score: score, unit: unit, ord: ord})
 	return score, w.best.err
 }
 
-// exactScore decodes a document and scores it; ok is false if it has no tokens. NaN, which only damaged vectors give, is
-// the lowest score.
-func (st *state) exactScore(worker int, unit, ord uint32) (score float32, ok bool, err error) {
-	score = float32(math.Inf(-1))
-	if err := st.ctx.Err(); err != nil {
-		return score, false, err
-	}
-	w := &st.workers[worker]
-	u := &st.s.units[unit]
-	if err := w.load(u, ord, st.s.spaces[u.space].cb.RowBytes()); err != nil || len(w.codes) == 0 {
-		return score, false, err
-	}
+// exactScore decodes the loaded document, which has tokens, and scores it. NaN, which only damaged vectors give, is the
+// lowest score.
+func (st *state) exactScore(w *worker, unit uint32) (float32, error) {
 	w.scored++
 	w.tokens += len(w.codes)
 	s, err := st.exact(w, unit)
-	if s == s {
-		score = s
+	if s != s {
+		s = float32(math.Inf(-1))
 	}
-	return score, true, err
+	return s, err
 }
 
 // exact decodes the loaded document, which has tokens, and scores it in float32.
 func (st *state) exact(w *worker, unit uint32) (float32, error) {
-	space := st.s.units[unit].space
-	cb, query := st.s.spaces[space].cb, &st.spaces[space].query
-	n, dim := len(w.codes), cb.Dim()
+	n, dim := len(w.codes), st.s.spaces[st.s.units[unit].space].cb.Dim()
 	chunk := max(decodeValues/dim, 1)
 	w.vec = grow(w.vec, min(chunk, n)*dim)
-	if n <= chunk {
-		w.decode(cb, 0, n)
-		return query.MaxSim(w.vec, n), nil
-	}
-	// Long: maxima chunk by chunk, then the same sum in the same order as MaxSim's.
+	// Long ones chunk by chunk; the sum is always in the order of the query's tokens.
 	w.startMax(st.rows, st.lanes)
 	for at := 0; at < n; at += chunk {
-		if err := st.ctx.Err(); err != nil {
-			return 0, err
+		if at > 0 {
+			if err := st.ctx.Err(); err != nil {
+				return 0, err
+			}
 		}
-		m := min(chunk, n-at)
-		w.decode(cb, at, m)
-		query.Max(w.part, w.vec, m)
+		st.maxima(w, unit, at, min(chunk, n-at))
 		w.raiseMax(st.rows)
 	}
 	return w.sumMax(st.rows), nil
@@ -436,16 +437,4 @@ func (w *loaded) load(u *unit, ord uint32, rowBytes int) (err error) {
 			ord, n, len(w.residuals), len(w.invNorms), index.ErrCorrupt)
 	}
 	return nil
-}
-
-// decode writes n vectors of the loaded document, from the one at on, to w.vec. A stored inverse norm of
-// exactly 0 marks a vector of zeros.
-func (w *worker) decode(cb *quant.Codebook, at, n int) {
-	dim, rowBytes := cb.Dim(), cb.RowBytes()
-	cb.Decode(w.vec[:n*dim], w.codes[at:at+n], w.residuals[at*rowBytes:(at+n)*rowBytes])
-	for i, inv := range w.invNorms[at : at+n] {
-		if inv == 0 {
-			clear(w.vec[i*dim : (i+1)*dim])
-		}
-	}
 }

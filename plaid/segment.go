@@ -17,6 +17,7 @@ type segment interface {
 	Codes(dst []uint32, ord uint32) ([]uint32, error)
 	Residuals(ord uint32) ([]byte, error)
 	InvNorms(dst []float32, ord uint32) ([]float32, error)
+	NormError() float32
 	Postings(dst []uint32, centroid uint32) ([]uint32, error)
 	ID(ord uint32) (string, error)
 }

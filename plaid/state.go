@@ -60,8 +60,9 @@ type spaceState struct {
 	rows  *kernel.Rows
 
 	residual   kernel.ResidualQuery
-	compressed bool      // residual is set
-	base       []float32 // K x lanes: centroid scores, divided by the centroids' scales
+	compressed bool       // residual is set
+	errors     []rowError // of the query's rows, for the pass that decodes; none if all tokens are decoded
+	base       []float32  // K x lanes: centroid scores, divided by the centroids' scales
 
 	probed []uint32  // centroids whose posting lists are read, ascending
 	table  []uint8   // len(probed) x lanes: how far above the credit a score is
@@ -79,6 +80,11 @@ type worker struct {
 
 	loaded        // the document to score
 	ahead  loaded // the one after it, on its way from memory
+
+	contend    kernel.Contenders
+	margin     []float32 // per row: how far behind the largest score a contender may be
+	tokensLeft []uint32  // of the document: the contenders
+	some       loaded    // their codes, residuals and norms
 
 	max    []float32 // per lane maxima of a long document
 	part   []float32
@@ -123,7 +129,7 @@ func (st *state) bytes() int {
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
-		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms))*4 + cap(w.read) + cap(w.ahead.read) + cap(w.best.h)*48
+		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms)+cap(w.some.codes)+cap(w.some.invNorms)+cap(w.tokensLeft))*4 + cap(w.some.residuals) + cap(w.read) + cap(w.ahead.read) + cap(w.best.h)*48
 		for j := range w.sel {
 			n += cap(w.sel[j].buf) * 8
 		}
@@ -156,6 +162,7 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 		sp.query.Reset(sp.rot, q.Rows, q.Dim)
 		levels := st.s.spaces[i].levels
 		sp.compressed = levels != nil
+		sp.base = sp.base[:0]
 		if sp.compressed && pl.mode != modeExhaustive {
 			sp.residual.Reset(levels, sp.rot, q.Rows)
 		}

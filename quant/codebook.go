@@ -44,6 +44,9 @@ type Codebook struct {
 	lowOnce sync.Once
 	low     *kernel.Rows
 
+	normOnce sync.Once
+	maxNorm  float32
+
 	idOnce sync.Once
 	id     string
 }
@@ -178,6 +181,19 @@ func (c *Codebook) Rows8() *kernel.Rows {
 		c.low.Int8(c.centroids, c.dim, c.k, c.dim)
 	})
 	return c.low
+}
+
+// MaxNorm returns the norm of the longest centroid, computed at first use.
+func (c *Codebook) MaxNorm() float32 {
+	c.normOnce.Do(func() {
+		var most float32
+		for i := range c.k {
+			row := c.centroid(uint32(i))
+			most = max(most, kernel.Dot(row, row))
+		}
+		c.maxNorm = float32(math.Sqrt(float64(most)))
+	})
+	return c.maxNorm
 }
 
 // Cutoffs returns the 2^nbits-1 ascending bucket boundaries: a residual's level is the number of cutoffs

@@ -154,9 +154,9 @@ func maxU32(l isa, x []uint32) uint32 {
 	return max(top, maxU32Generic(x))
 }
 
-func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
+func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
 	if l == isaGeneric || !hasDot() {
-		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)
+		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch, out)
 		return
 	}
 	lanes, n := q.Lanes(), len(codes)

@@ -42,8 +42,8 @@ func layerNorm(_ isa, dst, x, gamma, beta []float32, eps float32) {
 
 func peakFMA(_ isa, rounds int) int { return peakFMAGeneric(rounds) }
 
-func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8) {
-	residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch)
+func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
+	residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch, out)
 }
 
 func swish(_ isa, x []float32, a, b float32) { swishGeneric(x, a, b) }

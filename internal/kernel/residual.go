@@ -12,6 +12,8 @@ import (
 type Levels struct {
 	dim, nbits int
 	scale      float32
+	off        float64 // by which a weight differs from its level at most
+	square     float64 // the mean of the weights' squares
 	// level[v] is the level of a field that reads v in a packed row, most significant bit first: packed fields are
 	// bit-reversed bucket numbers.
 	level [256]int8
@@ -31,6 +33,8 @@ func NewLevels(weights []float32, nbits, dim int) *Levels {
 	l.scale, inv = int8Scale(weights)
 	for i, w := range weights {
 		l.level[bits.Reverse8(uint8(i))>>(8-nbits)] = int8(math.RoundToEven(float64(w * inv)))
+		l.square += float64(w) * float64(w) / float64(len(weights))
+		l.off = max(l.off, math.Abs(float64(w)-math.RoundToEven(float64(w*inv))*float64(l.scale)))
 	}
 	if nbits == 8 {
 		for v, w := range l.level {
@@ -103,11 +107,12 @@ func (l *Levels) decode(dst []uint8, stride int, src []byte, rows int, flip uint
 type ResidualQuery struct {
 	levels *Levels
 	rows   int
-	groups int       // of 4 dimensions
-	q8     []int8    // panels as in Query, each [groups][lanes][4]
-	qf     []float32 // the same numbers for the generic code: panels of [4*groups][lanes]
-	scale  []float32 // per lane: row scale * level scale
-	offset []int32   // per lane: -128 * sum of the row, what a bias of 128 on the levels adds
+	groups int        // of 4 dimensions
+	q8     []int8     // panels as in Query, each [groups][lanes][4]
+	qf     []float32  // the same numbers for the generic code: panels of [4*groups][lanes]
+	scale  []float32  // per lane: row scale * level scale
+	errors []RowError // per row
+	offset []int32    // per lane: -128 * sum of the row, what a bias of 128 on the levels adds
 }
 
 // NewResidualQuery packs a query of rows rows, row-major with the dimension of l. It panics when q is too short.
@@ -132,6 +137,10 @@ func (q *ResidualQuery) Reset(l *Levels, v []float32, rows int) {
 		q.offset = make([]int32, lanes)
 	}
 	q.offset = q.offset[:lanes]
+	if cap(q.errors) < rows {
+		q.errors = make([]RowError, rows)
+	}
+	q.errors = q.errors[:rows]
 	clear(q.q8)
 	clear(q.qf)
 	clear(q.scale)
@@ -143,16 +152,37 @@ func (q *ResidualQuery) Reset(l *Levels, v []float32, rows int) {
 		at := i / panelCols * panelCols
 		w, lane, start := min(panelCols, lanes-at), i-at, at*q.groups*4
 		var sum int32
+		var square, off float64
 		for d, x := range row {
 			n := math.RoundToEven(float64(x * inv))
+			by := float64(x) - n*float64(scale)
+			square += float64(x) * float64(x)
+			off += by * by
 			p := l.place(d)
 			q.q8[start+(p/4*w+lane)*4+p%4] = int8(n)
 			q.qf[start+p*w+lane] = float32(n)
 			sum += int32(n)
 		}
 		q.offset[i] = -128 * sum
+		q.errors[i] = RowError{
+			Norm: math.Sqrt(square), Rounding: math.Sqrt(off),
+			Level: math.Sqrt(square*l.off*l.off + off*l.square),
+		}
 	}
 }
+
+// RowError tells how far a query row's scores are off.
+type RowError struct {
+	// Norm is the row's length, and Rounding that of what rounding the row to int8 has changed.
+	Norm, Rounding float64
+	// Level is the standard deviation by which the product with a row of levels, <q_i, r_j> above, is off for being one of
+	// int8, if roundings are independent of what they are multiplied with: that of the query times levels, all as frequent as
+	// any, and the query times the largest rounding of a level.
+	Level float64
+}
+
+// Error returns the errors of query row i.
+func (q *ResidualQuery) Error(i int) RowError { return q.errors[i] }
 
 // Rows returns the number of query tokens, Lanes that number rounded up to a multiple of 16.
 func (q *ResidualQuery) Rows() int { return q.rows }
@@ -193,7 +223,7 @@ func (q *ResidualQuery) maxAt(l isa, out, base []float32, codes []uint32, residu
 	}
 	var acc [panelCols]float32
 	for at := 0; at < q.rows; at += panelCols {
-		q.panelMax(l, &acc, at, base, codes, residuals, invNorms)
+		q.panelMax(l, &acc, at, base, codes, residuals, invNorms, scoreRows{})
 		copy(out[at:q.rows], acc[:])
 	}
 }
@@ -206,7 +236,7 @@ func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residual
 	var acc [panelCols]float32
 	var sum float32
 	for at := 0; at < q.rows; at += panelCols {
-		q.panelMax(l, &acc, at, base, codes, residuals, invNorms)
+		q.panelMax(l, &acc, at, base, codes, residuals, invNorms, scoreRows{})
 		for _, v := range acc[:min(panelCols, q.rows-at)] {
 			sum += v
 		}
@@ -217,11 +247,26 @@ func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residual
 // residualScratch is the number of bytes of decoded rows at a time: 48 rows of dimension 128.
 const residualScratch = 6 << 10
 
-func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32) {
+// scoreRows is where a panel's scores go: as many values per token as the panel has lanes, stride from one to the next.
+type scoreRows struct {
+	data   []float32
+	stride int
+}
+
+// row returns the scores of a token with w lanes.
+func (s *scoreRows) row(token, w int) []float32 { return s.data[token*s.stride:][:w] }
+
+// panelMax computes the maxima of the lanes from at on, at most 32 of them, and, if out has
+// room for them, writes all scores there.
+func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, out scoreRows) {
 	for i := range acc {
 		acc[i] = float32(math.Inf(-1))
 	}
 	var buf [residualScratch + 64]uint8
+	var row [panelCols]float32
+	if out.data == nil {
+		out.data = row[:] // each over the last
+	}
 	off := int(-uintptr(unsafe.Pointer(&buf)) % 64) // stores that cross cache lines cost twice
 	scratch, stride := buf[off:off+residualScratch], 4*q.groups
 	if stride > len(scratch) {
@@ -234,7 +279,8 @@ func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []
 	rb := q.levels.RowBytes()
 	for len(codes) > 0 {
 		n := min(block, len(codes))
-		residualPanel(l, q, acc, at, base, codes[:n], residuals, invNorms, scratch)
+		residualPanel(l, q, acc, at, base, codes[:n], residuals, invNorms, scratch, &out)
+		out.data = out.data[n*out.stride:]
 		codes, residuals, invNorms = codes[n:], residuals[n*rb:], invNorms[n:]
 	}
 }

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)
+// func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·residualPanelW32AVX2(SB), NOSPLIT, $0-88
+TEXT ·residualPanelW32AVX2(SB), NOSPLIT, $0-104
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -285,50 +285,64 @@ t4_done:
 	MOVQ         inv+80(FP), R8
 	MOVQ         scale+40(FP), R10
 	ADDQ         SI, R8
+	MOVQ         ldout+96(FP), R12
+	MOVQ         SI, R11
+	SHRQ         $0x02, R11
+	IMULQ        R12, R11
+	ADDQ         out+88(FP), R11
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         (R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         (R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (R10), Y0, Y0
-	VADDPS       (R11)(R12*1), Y0, Y0
+	VADDPS       (R13)(R14*1), Y0, Y0
 	VMULPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (R11)
 	VMAXPS       Y8, Y0, Y8
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(R10), Y1, Y1
-	VADDPS       32(R11)(R12*1), Y1, Y1
+	VADDPS       32(R13)(R14*1), Y1, Y1
 	VMULPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(R11)
 	VMAXPS       Y9, Y1, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 4(R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         4(R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         4(R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (R10), Y2, Y2
-	VADDPS       (R11)(R12*1), Y2, Y2
+	VADDPS       (R13)(R14*1), Y2, Y2
 	VMULPS       Y10, Y2, Y2
+	VMOVUPS      Y2, (R11)
 	VMAXPS       Y8, Y2, Y8
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(R10), Y3, Y3
-	VADDPS       32(R11)(R12*1), Y3, Y3
+	VADDPS       32(R13)(R14*1), Y3, Y3
 	VMULPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 32(R11)
 	VMAXPS       Y9, Y3, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 8(R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         8(R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         8(R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (R10), Y4, Y4
-	VADDPS       (R11)(R12*1), Y4, Y4
+	VADDPS       (R13)(R14*1), Y4, Y4
 	VMULPS       Y10, Y4, Y4
+	VMOVUPS      Y4, (R11)
 	VMAXPS       Y8, Y4, Y8
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(R10), Y5, Y5
-	VADDPS       32(R11)(R12*1), Y5, Y5
+	VADDPS       32(R13)(R14*1), Y5, Y5
 	VMULPS       Y10, Y5, Y5
+	VMOVUPS      Y5, 32(R11)
 	VMAXPS       Y9, Y5, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 12(R8), Y10
 	MOVQ         base+56(FP), R8
 	MOVL         12(R9), R9
@@ -337,11 +351,13 @@ t4_done:
 	VMULPS       (R10), Y6, Y6
 	VADDPS       (R8)(R9*1), Y6, Y6
 	VMULPS       Y10, Y6, Y6
+	VMOVUPS      Y6, (R11)
 	VMAXPS       Y8, Y6, Y8
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       32(R10), Y7, Y7
 	VADDPS       32(R8)(R9*1), Y7, Y7
 	VMULPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 32(R11)
 	VMAXPS       Y9, Y7, Y9
 	VMOVUPS      Y8, (DI)
 	VMOVUPS      Y9, 32(DI)
@@ -430,6 +446,10 @@ t1_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y2
 	VMOVUPS      32(AX), Y3
 	VBROADCASTSS (CX), Y4
@@ -440,11 +460,13 @@ t1_done:
 	VMULPS       (BX), Y0, Y0
 	VADDPS       (CX)(DX*1), Y0, Y0
 	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y2, Y0, Y2
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
 	VADDPS       32(CX)(DX*1), Y1, Y1
 	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y3, Y1, Y3
 	VMOVUPS      Y2, (AX)
 	VMOVUPS      Y3, 32(AX)
@@ -557,22 +579,29 @@ t2_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VBROADCASTSS (CX), Y6
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (SI)(DI*1), Y0, Y0
+	VADDPS       (R8)(R9*1), Y0, Y0
 	VMULPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y4, Y0, Y4
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(SI)(DI*1), Y1, Y1
+	VADDPS       32(R8)(R9*1), Y1, Y1
 	VMULPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y5, Y1, Y5
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Y6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
@@ -581,11 +610,13 @@ t2_done:
 	VMULPS       (BX), Y2, Y2
 	VADDPS       (CX)(DX*1), Y2, Y2
 	VMULPS       Y6, Y2, Y2
+	VMOVUPS      Y2, (SI)
 	VMAXPS       Y4, Y2, Y4
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
 	VADDPS       32(CX)(DX*1), Y3, Y3
 	VMULPS       Y6, Y3, Y3
+	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y5, Y3, Y5
 	VMOVUPS      Y4, (AX)
 	VMOVUPS      Y5, 32(AX)
@@ -734,36 +765,46 @@ t3_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VBROADCASTSS (CX), Y8
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (SI)(DI*1), Y0, Y0
+	VADDPS       (R8)(R9*1), Y0, Y0
 	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y6, Y0, Y6
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(SI)(DI*1), Y1, Y1
+	VADDPS       32(R8)(R9*1), Y1, Y1
 	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y7, Y1, Y7
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Y8
-	MOVQ         base+56(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (SI)(DI*1), Y2, Y2
+	VADDPS       (R8)(R9*1), Y2, Y2
 	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, (SI)
 	VMAXPS       Y6, Y2, Y6
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(SI)(DI*1), Y3, Y3
+	VADDPS       32(R8)(R9*1), Y3, Y3
 	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y7, Y3, Y7
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Y8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
@@ -772,11 +813,13 @@ t3_done:
 	VMULPS       (BX), Y4, Y4
 	VADDPS       (CX)(DX*1), Y4, Y4
 	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (SI)
 	VMAXPS       Y6, Y4, Y6
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(BX), Y5, Y5
 	VADDPS       32(CX)(DX*1), Y5, Y5
 	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 32(SI)
 	VMAXPS       Y7, Y5, Y7
 	VMOVUPS      Y6, (AX)
 	VMOVUPS      Y7, 32(AX)
@@ -803,9 +846,9 @@ DATA ones16<>+56(SB)/4, $0x00010001
 DATA ones16<>+60(SB)/4, $0x00010001
 GLOBL ones16<>(SB), RODATA|NOPTR, $64
 
-// func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)
+// func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·residualPanelW16AVX2(SB), NOSPLIT, $0-88
+TEXT ·residualPanelW16AVX2(SB), NOSPLIT, $0-104
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -1084,50 +1127,64 @@ t4_done:
 	MOVQ         inv+80(FP), R8
 	MOVQ         scale+40(FP), R10
 	ADDQ         SI, R8
+	MOVQ         ldout+96(FP), R12
+	MOVQ         SI, R11
+	SHRQ         $0x02, R11
+	IMULQ        R12, R11
+	ADDQ         out+88(FP), R11
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         (R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         (R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (R10), Y0, Y0
-	VADDPS       (R11)(R12*1), Y0, Y0
+	VADDPS       (R13)(R14*1), Y0, Y0
 	VMULPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (R11)
 	VMAXPS       Y8, Y0, Y8
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(R10), Y1, Y1
-	VADDPS       32(R11)(R12*1), Y1, Y1
+	VADDPS       32(R13)(R14*1), Y1, Y1
 	VMULPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(R11)
 	VMAXPS       Y9, Y1, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 4(R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         4(R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         4(R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (R10), Y2, Y2
-	VADDPS       (R11)(R12*1), Y2, Y2
+	VADDPS       (R13)(R14*1), Y2, Y2
 	VMULPS       Y10, Y2, Y2
+	VMOVUPS      Y2, (R11)
 	VMAXPS       Y8, Y2, Y8
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(R10), Y3, Y3
-	VADDPS       32(R11)(R12*1), Y3, Y3
+	VADDPS       32(R13)(R14*1), Y3, Y3
 	VMULPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 32(R11)
 	VMAXPS       Y9, Y3, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 8(R8), Y10
-	MOVQ         base+56(FP), R11
-	MOVL         8(R9), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         8(R9), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (R10), Y4, Y4
-	VADDPS       (R11)(R12*1), Y4, Y4
+	VADDPS       (R13)(R14*1), Y4, Y4
 	VMULPS       Y10, Y4, Y4
+	VMOVUPS      Y4, (R11)
 	VMAXPS       Y8, Y4, Y8
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(R10), Y5, Y5
-	VADDPS       32(R11)(R12*1), Y5, Y5
+	VADDPS       32(R13)(R14*1), Y5, Y5
 	VMULPS       Y10, Y5, Y5
+	VMOVUPS      Y5, 32(R11)
 	VMAXPS       Y9, Y5, Y9
+	ADDQ         R12, R11
 	VBROADCASTSS 12(R8), Y10
 	MOVQ         base+56(FP), R8
 	MOVL         12(R9), R9
@@ -1136,11 +1193,13 @@ t4_done:
 	VMULPS       (R10), Y6, Y6
 	VADDPS       (R8)(R9*1), Y6, Y6
 	VMULPS       Y10, Y6, Y6
+	VMOVUPS      Y6, (R11)
 	VMAXPS       Y8, Y6, Y8
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       32(R10), Y7, Y7
 	VADDPS       32(R8)(R9*1), Y7, Y7
 	VMULPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 32(R11)
 	VMAXPS       Y9, Y7, Y9
 	VMOVUPS      Y8, (DI)
 	VMOVUPS      Y9, 32(DI)
@@ -1229,6 +1288,10 @@ t1_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y2
 	VMOVUPS      32(AX), Y3
 	VBROADCASTSS (CX), Y4
@@ -1239,11 +1302,13 @@ t1_done:
 	VMULPS       (BX), Y0, Y0
 	VADDPS       (CX)(DX*1), Y0, Y0
 	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y2, Y0, Y2
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
 	VADDPS       32(CX)(DX*1), Y1, Y1
 	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y3, Y1, Y3
 	VMOVUPS      Y2, (AX)
 	VMOVUPS      Y3, 32(AX)
@@ -1356,22 +1421,29 @@ t2_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VBROADCASTSS (CX), Y6
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (SI)(DI*1), Y0, Y0
+	VADDPS       (R8)(R9*1), Y0, Y0
 	VMULPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y4, Y0, Y4
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(SI)(DI*1), Y1, Y1
+	VADDPS       32(R8)(R9*1), Y1, Y1
 	VMULPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y5, Y1, Y5
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Y6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
@@ -1380,11 +1452,13 @@ t2_done:
 	VMULPS       (BX), Y2, Y2
 	VADDPS       (CX)(DX*1), Y2, Y2
 	VMULPS       Y6, Y2, Y2
+	VMOVUPS      Y2, (SI)
 	VMAXPS       Y4, Y2, Y4
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
 	VADDPS       32(CX)(DX*1), Y3, Y3
 	VMULPS       Y6, Y3, Y3
+	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y5, Y3, Y5
 	VMOVUPS      Y4, (AX)
 	VMOVUPS      Y5, 32(AX)
@@ -1533,36 +1607,46 @@ t3_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VBROADCASTSS (CX), Y8
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (SI)(DI*1), Y0, Y0
+	VADDPS       (R8)(R9*1), Y0, Y0
 	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y6, Y0, Y6
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(SI)(DI*1), Y1, Y1
+	VADDPS       32(R8)(R9*1), Y1, Y1
 	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y7, Y1, Y7
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Y8
-	MOVQ         base+56(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (SI)(DI*1), Y2, Y2
+	VADDPS       (R8)(R9*1), Y2, Y2
 	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, (SI)
 	VMAXPS       Y6, Y2, Y6
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(SI)(DI*1), Y3, Y3
+	VADDPS       32(R8)(R9*1), Y3, Y3
 	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y7, Y3, Y7
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Y8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
@@ -1571,11 +1655,13 @@ t3_done:
 	VMULPS       (BX), Y4, Y4
 	VADDPS       (CX)(DX*1), Y4, Y4
 	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (SI)
 	VMAXPS       Y6, Y4, Y6
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(BX), Y5, Y5
 	VADDPS       32(CX)(DX*1), Y5, Y5
 	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 32(SI)
 	VMAXPS       Y7, Y5, Y7
 	VMOVUPS      Y6, (AX)
 	VMOVUPS      Y7, 32(AX)
@@ -2143,9 +2229,9 @@ DATA x10<>+56(SB)/4, $0x10101010
 DATA x10<>+60(SB)/4, $0x10101010
 GLOBL x10<>(SB), RODATA|NOPTR, $64
 
-// func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)
+// func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·residualPanelW32AVX512(SB), NOSPLIT, $0-88
+TEXT ·residualPanelW32AVX512(SB), NOSPLIT, $0-104
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -2499,175 +2585,215 @@ t12_done:
 	MOVQ         inv+80(FP), R8
 	MOVQ         scale+40(FP), R9
 	ADDQ         SI, R8
+	MOVQ         ldout+96(FP), R12
+	MOVQ         SI, R10
+	SHRQ         $0x02, R10
+	IMULQ        R12, R10
+	ADDQ         out+88(FP), R10
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         (R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         (R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (R9), Z0, Z0
-	VADDPS       (R10)(R12*1), Z0, Z0
+	VADDPS       (R13)(R14*1), Z0, Z0
 	VMULPS       Z26, Z0, Z0
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z24, Z0, Z24
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(R9), Z1, Z1
-	VADDPS       64(R10)(R12*1), Z1, Z1
+	VADDPS       64(R13)(R14*1), Z1, Z1
 	VMULPS       Z26, Z1, Z1
+	VMOVUPS      Z1, 64(R10)
 	VMAXPS       Z25, Z1, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 4(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         4(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         4(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (R9), Z2, Z2
-	VADDPS       (R10)(R12*1), Z2, Z2
+	VADDPS       (R13)(R14*1), Z2, Z2
 	VMULPS       Z26, Z2, Z2
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z24, Z2, Z24
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(R9), Z3, Z3
-	VADDPS       64(R10)(R12*1), Z3, Z3
+	VADDPS       64(R13)(R14*1), Z3, Z3
 	VMULPS       Z26, Z3, Z3
+	VMOVUPS      Z3, 64(R10)
 	VMAXPS       Z25, Z3, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 8(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         8(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         8(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (R9), Z4, Z4
-	VADDPS       (R10)(R12*1), Z4, Z4
+	VADDPS       (R13)(R14*1), Z4, Z4
 	VMULPS       Z26, Z4, Z4
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z24, Z4, Z24
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(R9), Z5, Z5
-	VADDPS       64(R10)(R12*1), Z5, Z5
+	VADDPS       64(R13)(R14*1), Z5, Z5
 	VMULPS       Z26, Z5, Z5
+	VMOVUPS      Z5, 64(R10)
 	VMAXPS       Z25, Z5, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 12(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         12(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         12(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (R9), Z6, Z6
-	VADDPS       (R10)(R12*1), Z6, Z6
+	VADDPS       (R13)(R14*1), Z6, Z6
 	VMULPS       Z26, Z6, Z6
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z24, Z6, Z24
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(R9), Z7, Z7
-	VADDPS       64(R10)(R12*1), Z7, Z7
+	VADDPS       64(R13)(R14*1), Z7, Z7
 	VMULPS       Z26, Z7, Z7
+	VMOVUPS      Z7, 64(R10)
 	VMAXPS       Z25, Z7, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 16(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         16(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         16(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (R9), Z8, Z8
-	VADDPS       (R10)(R12*1), Z8, Z8
+	VADDPS       (R13)(R14*1), Z8, Z8
 	VMULPS       Z26, Z8, Z8
+	VMOVUPS      Z8, (R10)
 	VMAXPS       Z24, Z8, Z24
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(R9), Z9, Z9
-	VADDPS       64(R10)(R12*1), Z9, Z9
+	VADDPS       64(R13)(R14*1), Z9, Z9
 	VMULPS       Z26, Z9, Z9
+	VMOVUPS      Z9, 64(R10)
 	VMAXPS       Z25, Z9, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 20(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         20(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         20(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (R9), Z10, Z10
-	VADDPS       (R10)(R12*1), Z10, Z10
+	VADDPS       (R13)(R14*1), Z10, Z10
 	VMULPS       Z26, Z10, Z10
+	VMOVUPS      Z10, (R10)
 	VMAXPS       Z24, Z10, Z24
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(R9), Z11, Z11
-	VADDPS       64(R10)(R12*1), Z11, Z11
+	VADDPS       64(R13)(R14*1), Z11, Z11
 	VMULPS       Z26, Z11, Z11
+	VMOVUPS      Z11, 64(R10)
 	VMAXPS       Z25, Z11, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 24(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         24(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         24(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (R9), Z12, Z12
-	VADDPS       (R10)(R12*1), Z12, Z12
+	VADDPS       (R13)(R14*1), Z12, Z12
 	VMULPS       Z26, Z12, Z12
+	VMOVUPS      Z12, (R10)
 	VMAXPS       Z24, Z12, Z24
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(R9), Z13, Z13
-	VADDPS       64(R10)(R12*1), Z13, Z13
+	VADDPS       64(R13)(R14*1), Z13, Z13
 	VMULPS       Z26, Z13, Z13
+	VMOVUPS      Z13, 64(R10)
 	VMAXPS       Z25, Z13, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 28(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         28(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         28(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (R9), Z14, Z14
-	VADDPS       (R10)(R12*1), Z14, Z14
+	VADDPS       (R13)(R14*1), Z14, Z14
 	VMULPS       Z26, Z14, Z14
+	VMOVUPS      Z14, (R10)
 	VMAXPS       Z24, Z14, Z24
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(R9), Z15, Z15
-	VADDPS       64(R10)(R12*1), Z15, Z15
+	VADDPS       64(R13)(R14*1), Z15, Z15
 	VMULPS       Z26, Z15, Z15
+	VMOVUPS      Z15, 64(R10)
 	VMAXPS       Z25, Z15, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 32(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         32(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         32(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (R9), Z16, Z16
-	VADDPS       (R10)(R12*1), Z16, Z16
+	VADDPS       (R13)(R14*1), Z16, Z16
 	VMULPS       Z26, Z16, Z16
+	VMOVUPS      Z16, (R10)
 	VMAXPS       Z24, Z16, Z24
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(R9), Z17, Z17
-	VADDPS       64(R10)(R12*1), Z17, Z17
+	VADDPS       64(R13)(R14*1), Z17, Z17
 	VMULPS       Z26, Z17, Z17
+	VMOVUPS      Z17, 64(R10)
 	VMAXPS       Z25, Z17, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 36(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         36(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         36(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       (R9), Z18, Z18
-	VADDPS       (R10)(R12*1), Z18, Z18
+	VADDPS       (R13)(R14*1), Z18, Z18
 	VMULPS       Z26, Z18, Z18
+	VMOVUPS      Z18, (R10)
 	VMAXPS       Z24, Z18, Z24
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(R9), Z19, Z19
-	VADDPS       64(R10)(R12*1), Z19, Z19
+	VADDPS       64(R13)(R14*1), Z19, Z19
 	VMULPS       Z26, Z19, Z19
+	VMOVUPS      Z19, 64(R10)
 	VMAXPS       Z25, Z19, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 40(R8), Z26
-	MOVQ         base+56(FP), R10
-	MOVL         40(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         40(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z20, Z20
 	VMULPS       (R9), Z20, Z20
-	VADDPS       (R10)(R12*1), Z20, Z20
+	VADDPS       (R13)(R14*1), Z20, Z20
 	VMULPS       Z26, Z20, Z20
+	VMOVUPS      Z20, (R10)
 	VMAXPS       Z24, Z20, Z24
 	VCVTDQ2PS    Z21, Z21
 	VMULPS       64(R9), Z21, Z21
-	VADDPS       64(R10)(R12*1), Z21, Z21
+	VADDPS       64(R13)(R14*1), Z21, Z21
 	VMULPS       Z26, Z21, Z21
+	VMOVUPS      Z21, 64(R10)
 	VMAXPS       Z25, Z21, Z25
+	ADDQ         R12, R10
 	VBROADCASTSS 44(R8), Z26
 	MOVQ         base+56(FP), R8
-	MOVL         44(R11), R10
-	IMULQ        ldbase+64(FP), R10
+	MOVL         44(R11), R11
+	IMULQ        ldbase+64(FP), R11
 	VCVTDQ2PS    Z22, Z22
 	VMULPS       (R9), Z22, Z22
-	VADDPS       (R8)(R10*1), Z22, Z22
+	VADDPS       (R8)(R11*1), Z22, Z22
 	VMULPS       Z26, Z22, Z22
+	VMOVUPS      Z22, (R10)
 	VMAXPS       Z24, Z22, Z24
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       64(R9), Z23, Z23
-	VADDPS       64(R8)(R10*1), Z23, Z23
+	VADDPS       64(R8)(R11*1), Z23, Z23
 	VMULPS       Z26, Z23, Z23
+	VMOVUPS      Z23, 64(R10)
 	VMAXPS       Z25, Z23, Z25
 	VMOVUPS      Z24, (DI)
 	VMOVUPS      Z25, 64(DI)
@@ -2759,6 +2885,10 @@ t1_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z2
 	VMOVUPS      64(AX), Z3
 	VBROADCASTSS (CX), Z4
@@ -2769,11 +2899,13 @@ t1_done:
 	VMULPS       (BX), Z0, Z0
 	VADDPS       (CX)(DX*1), Z0, Z0
 	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z2, Z0, Z2
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
 	VADDPS       64(CX)(DX*1), Z1, Z1
 	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z3, Z1, Z3
 	VMOVUPS      Z2, (AX)
 	VMOVUPS      Z3, 64(AX)
@@ -2853,22 +2985,29 @@ t2_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z4
 	VMOVUPS      64(AX), Z5
 	VBROADCASTSS (CX), Z6
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (SI)(DI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z4, Z0, Z4
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
-	VADDPS       64(SI)(DI*1), Z1, Z1
+	VADDPS       64(R8)(R9*1), Z1, Z1
 	VMULPS       Z6, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z5, Z1, Z5
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
@@ -2877,11 +3016,13 @@ t2_done:
 	VMULPS       (BX), Z2, Z2
 	VADDPS       (CX)(DX*1), Z2, Z2
 	VMULPS       Z6, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z4, Z2, Z4
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(BX), Z3, Z3
 	VADDPS       64(CX)(DX*1), Z3, Z3
 	VMULPS       Z6, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z5, Z3, Z5
 	VMOVUPS      Z4, (AX)
 	VMOVUPS      Z5, 64(AX)
@@ -2979,36 +3120,46 @@ t3_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z6
 	VMOVUPS      64(AX), Z7
 	VBROADCASTSS (CX), Z8
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (SI)(DI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z6, Z0, Z6
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
-	VADDPS       64(SI)(DI*1), Z1, Z1
+	VADDPS       64(R8)(R9*1), Z1, Z1
 	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z7, Z1, Z7
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z8
-	MOVQ         base+56(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (BX), Z2, Z2
-	VADDPS       (SI)(DI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z6, Z2, Z6
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(BX), Z3, Z3
-	VADDPS       64(SI)(DI*1), Z3, Z3
+	VADDPS       64(R8)(R9*1), Z3, Z3
 	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z7, Z3, Z7
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
@@ -3017,11 +3168,13 @@ t3_done:
 	VMULPS       (BX), Z4, Z4
 	VADDPS       (CX)(DX*1), Z4, Z4
 	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z6, Z4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(BX), Z5, Z5
 	VADDPS       64(CX)(DX*1), Z5, Z5
 	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z7, Z5, Z7
 	VMOVUPS      Z6, (AX)
 	VMOVUPS      Z7, 64(AX)
@@ -3141,50 +3294,63 @@ t4_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z8
 	VMOVUPS      64(AX), Z9
 	VBROADCASTSS (CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z10, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z8, Z0, Z8
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(R8)(R9*1), Z1, Z1
 	VMULPS       Z10, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z9, Z1, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z10, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z8, Z2, Z8
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(R8)(R9*1), Z3, Z3
 	VMULPS       Z10, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z9, Z3, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (R8)(R9*1), Z4, Z4
 	VMULPS       Z10, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z8, Z4, Z8
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(R8)(R9*1), Z5, Z5
 	VMULPS       Z10, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z9, Z5, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z10
 	MOVQ         base+56(FP), CX
 	MOVL         12(DI), BX
@@ -3193,11 +3359,13 @@ t4_done:
 	VMULPS       (DX), Z6, Z6
 	VADDPS       (CX)(BX*1), Z6, Z6
 	VMULPS       Z10, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z8, Z6, Z8
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
 	VADDPS       64(CX)(BX*1), Z7, Z7
 	VMULPS       Z10, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z9, Z7, Z9
 	VMOVUPS      Z8, (AX)
 	VMOVUPS      Z9, 64(AX)
@@ -3335,64 +3503,80 @@ t5_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z10
 	VMOVUPS      64(AX), Z11
 	VBROADCASTSS (CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z12, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z10, Z0, Z10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(R8)(R9*1), Z1, Z1
 	VMULPS       Z12, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z11, Z1, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z12, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z10, Z2, Z10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(R8)(R9*1), Z3, Z3
 	VMULPS       Z12, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z11, Z3, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (R8)(R9*1), Z4, Z4
 	VMULPS       Z12, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z10, Z4, Z10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(R8)(R9*1), Z5, Z5
 	VMULPS       Z12, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z11, Z5, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         12(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         12(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (R8)(R9*1), Z6, Z6
 	VMULPS       Z12, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z10, Z6, Z10
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(R8)(R9*1), Z7, Z7
 	VMULPS       Z12, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z11, Z7, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z12
 	MOVQ         base+56(FP), CX
 	MOVL         16(DI), BX
@@ -3401,11 +3585,13 @@ t5_done:
 	VMULPS       (DX), Z8, Z8
 	VADDPS       (CX)(BX*1), Z8, Z8
 	VMULPS       Z12, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z10, Z8, Z10
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
 	VADDPS       64(CX)(BX*1), Z9, Z9
 	VMULPS       Z12, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z11, Z9, Z11
 	VMOVUPS      Z10, (AX)
 	VMOVUPS      Z11, 64(AX)
@@ -3561,78 +3747,97 @@ t6_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z12
 	VMOVUPS      64(AX), Z13
 	VBROADCASTSS (CX), Z14
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z14, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z12, Z0, Z12
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(R8)(R9*1), Z1, Z1
 	VMULPS       Z14, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z13, Z1, Z13
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z14
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z14, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z12, Z2, Z12
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(R8)(R9*1), Z3, Z3
 	VMULPS       Z14, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z13, Z3, Z13
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z14
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (R8)(R9*1), Z4, Z4
 	VMULPS       Z14, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z12, Z4, Z12
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(R8)(R9*1), Z5, Z5
 	VMULPS       Z14, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z13, Z5, Z13
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z14
-	MOVQ         base+56(FP), BX
-	MOVL         12(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         12(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (R8)(R9*1), Z6, Z6
 	VMULPS       Z14, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z12, Z6, Z12
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(R8)(R9*1), Z7, Z7
 	VMULPS       Z14, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z13, Z7, Z13
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z14
-	MOVQ         base+56(FP), BX
-	MOVL         16(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         16(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (R8)(R9*1), Z8, Z8
 	VMULPS       Z14, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z12, Z8, Z12
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(R8)(R9*1), Z9, Z9
 	VMULPS       Z14, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z13, Z9, Z13
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z14
 	MOVQ         base+56(FP), CX
 	MOVL         20(DI), BX
@@ -3641,11 +3846,13 @@ t6_done:
 	VMULPS       (DX), Z10, Z10
 	VADDPS       (CX)(BX*1), Z10, Z10
 	VMULPS       Z14, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z12, Z10, Z12
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
 	VADDPS       64(CX)(BX*1), Z11, Z11
 	VMULPS       Z14, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z13, Z11, Z13
 	VMOVUPS      Z12, (AX)
 	VMOVUPS      Z13, 64(AX)
@@ -3823,92 +4030,114 @@ t7_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z14
 	VMOVUPS      64(AX), Z15
 	VBROADCASTSS (CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z14, Z0, Z14
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(DI)(R9*1), Z1, Z1
 	VMULPS       Z16, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z15, Z1, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z16, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z14, Z2, Z14
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(DI)(R9*1), Z3, Z3
 	VMULPS       Z16, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z15, Z3, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z16, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z14, Z4, Z14
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(DI)(R9*1), Z5, Z5
 	VMULPS       Z16, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z15, Z5, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R9*1), Z6, Z6
 	VMULPS       Z16, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z14, Z6, Z14
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(DI)(R9*1), Z7, Z7
 	VMULPS       Z16, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z15, Z7, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R9*1), Z8, Z8
 	VMULPS       Z16, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z14, Z8, Z14
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(DI)(R9*1), Z9, Z9
 	VMULPS       Z16, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z15, Z9, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z16
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (BX)(SI*1), Z10, Z10
+	VADDPS       (DI)(R9*1), Z10, Z10
 	VMULPS       Z16, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z14, Z10, Z14
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(BX)(SI*1), Z11, Z11
+	VADDPS       64(DI)(R9*1), Z11, Z11
 	VMULPS       Z16, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z15, Z11, Z15
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z16
 	MOVQ         base+56(FP), CX
 	MOVL         24(R8), BX
@@ -3917,11 +4146,13 @@ t7_done:
 	VMULPS       (DX), Z12, Z12
 	VADDPS       (CX)(BX*1), Z12, Z12
 	VMULPS       Z16, Z12, Z12
+	VMOVUPS      Z12, (SI)
 	VMAXPS       Z14, Z12, Z14
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
 	VADDPS       64(CX)(BX*1), Z13, Z13
 	VMULPS       Z16, Z13, Z13
+	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z15, Z13, Z15
 	VMOVUPS      Z14, (AX)
 	VMOVUPS      Z15, 64(AX)
@@ -4117,106 +4348,131 @@ t8_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z16
 	VMOVUPS      64(AX), Z17
 	VBROADCASTSS (CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z18, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z16, Z0, Z16
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(DI)(R9*1), Z1, Z1
 	VMULPS       Z18, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z17, Z1, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z18, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z16, Z2, Z16
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(DI)(R9*1), Z3, Z3
 	VMULPS       Z18, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z17, Z3, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z18, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z16, Z4, Z16
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(DI)(R9*1), Z5, Z5
 	VMULPS       Z18, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z17, Z5, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R9*1), Z6, Z6
 	VMULPS       Z18, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z16, Z6, Z16
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(DI)(R9*1), Z7, Z7
 	VMULPS       Z18, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z17, Z7, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R9*1), Z8, Z8
 	VMULPS       Z18, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z16, Z8, Z16
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(DI)(R9*1), Z9, Z9
 	VMULPS       Z18, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z17, Z9, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (BX)(SI*1), Z10, Z10
+	VADDPS       (DI)(R9*1), Z10, Z10
 	VMULPS       Z18, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z16, Z10, Z16
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(BX)(SI*1), Z11, Z11
+	VADDPS       64(DI)(R9*1), Z11, Z11
 	VMULPS       Z18, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z17, Z11, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z18
-	MOVQ         base+56(FP), BX
-	MOVL         24(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (BX)(SI*1), Z12, Z12
+	VADDPS       (DI)(R9*1), Z12, Z12
 	VMULPS       Z18, Z12, Z12
+	VMOVUPS      Z12, (SI)
 	VMAXPS       Z16, Z12, Z16
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(BX)(SI*1), Z13, Z13
+	VADDPS       64(DI)(R9*1), Z13, Z13
 	VMULPS       Z18, Z13, Z13
+	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z17, Z13, Z17
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z18
 	MOVQ         base+56(FP), CX
 	MOVL         28(R8), BX
@@ -4225,11 +4481,13 @@ t8_done:
 	VMULPS       (DX), Z14, Z14
 	VADDPS       (CX)(BX*1), Z14, Z14
 	VMULPS       Z18, Z14, Z14
+	VMOVUPS      Z14, (SI)
 	VMAXPS       Z16, Z14, Z16
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
 	VADDPS       64(CX)(BX*1), Z15, Z15
 	VMULPS       Z18, Z15, Z15
+	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z17, Z15, Z17
 	VMOVUPS      Z16, (AX)
 	VMOVUPS      Z17, 64(AX)
@@ -4443,120 +4701,148 @@ t9_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z18
 	VMOVUPS      64(AX), Z19
 	VBROADCASTSS (CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z20, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z18, Z0, Z18
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(DI)(R9*1), Z1, Z1
 	VMULPS       Z20, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z19, Z1, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z20, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z18, Z2, Z18
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(DI)(R9*1), Z3, Z3
 	VMULPS       Z20, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z19, Z3, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z20, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z18, Z4, Z18
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(DI)(R9*1), Z5, Z5
 	VMULPS       Z20, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z19, Z5, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R9*1), Z6, Z6
 	VMULPS       Z20, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z18, Z6, Z18
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(DI)(R9*1), Z7, Z7
 	VMULPS       Z20, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z19, Z7, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R9*1), Z8, Z8
 	VMULPS       Z20, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z18, Z8, Z18
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(DI)(R9*1), Z9, Z9
 	VMULPS       Z20, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z19, Z9, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (BX)(SI*1), Z10, Z10
+	VADDPS       (DI)(R9*1), Z10, Z10
 	VMULPS       Z20, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z18, Z10, Z18
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(BX)(SI*1), Z11, Z11
+	VADDPS       64(DI)(R9*1), Z11, Z11
 	VMULPS       Z20, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z19, Z11, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         24(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (BX)(SI*1), Z12, Z12
+	VADDPS       (DI)(R9*1), Z12, Z12
 	VMULPS       Z20, Z12, Z12
+	VMOVUPS      Z12, (SI)
 	VMAXPS       Z18, Z12, Z18
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(BX)(SI*1), Z13, Z13
+	VADDPS       64(DI)(R9*1), Z13, Z13
 	VMULPS       Z20, Z13, Z13
+	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z19, Z13, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z20
-	MOVQ         base+56(FP), BX
-	MOVL         28(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (BX)(SI*1), Z14, Z14
+	VADDPS       (DI)(R9*1), Z14, Z14
 	VMULPS       Z20, Z14, Z14
+	VMOVUPS      Z14, (SI)
 	VMAXPS       Z18, Z14, Z18
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(BX)(SI*1), Z15, Z15
+	VADDPS       64(DI)(R9*1), Z15, Z15
 	VMULPS       Z20, Z15, Z15
+	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z19, Z15, Z19
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z20
 	MOVQ         base+56(FP), CX
 	MOVL         32(R8), BX
@@ -4565,11 +4851,13 @@ t9_done:
 	VMULPS       (DX), Z16, Z16
 	VADDPS       (CX)(BX*1), Z16, Z16
 	VMULPS       Z20, Z16, Z16
+	VMOVUPS      Z16, (SI)
 	VMAXPS       Z18, Z16, Z18
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
 	VADDPS       64(CX)(BX*1), Z17, Z17
 	VMULPS       Z20, Z17, Z17
+	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z19, Z17, Z19
 	VMOVUPS      Z18, (AX)
 	VMOVUPS      Z19, 64(AX)
@@ -4805,134 +5093,165 @@ t10_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z20
 	VMOVUPS      64(AX), Z21
 	VBROADCASTSS (CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         (R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R8*1), Z0, Z0
 	VMULPS       Z22, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z20, Z0, Z20
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(DI)(R8*1), Z1, Z1
 	VMULPS       Z22, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z21, Z1, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         4(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R8*1), Z2, Z2
 	VMULPS       Z22, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z20, Z2, Z20
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(DI)(R8*1), Z3, Z3
 	VMULPS       Z22, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z21, Z3, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         8(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R8*1), Z4, Z4
 	VMULPS       Z22, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z20, Z4, Z20
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(DI)(R8*1), Z5, Z5
 	VMULPS       Z22, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z21, Z5, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         12(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R8*1), Z6, Z6
 	VMULPS       Z22, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z20, Z6, Z20
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(DI)(R8*1), Z7, Z7
 	VMULPS       Z22, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z21, Z7, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         16(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R8*1), Z8, Z8
 	VMULPS       Z22, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z20, Z8, Z20
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(DI)(R8*1), Z9, Z9
 	VMULPS       Z22, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z21, Z9, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         20(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (BX)(SI*1), Z10, Z10
+	VADDPS       (DI)(R8*1), Z10, Z10
 	VMULPS       Z22, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z20, Z10, Z20
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(BX)(SI*1), Z11, Z11
+	VADDPS       64(DI)(R8*1), Z11, Z11
 	VMULPS       Z22, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z21, Z11, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         24(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (BX)(SI*1), Z12, Z12
+	VADDPS       (DI)(R8*1), Z12, Z12
 	VMULPS       Z22, Z12, Z12
+	VMOVUPS      Z12, (SI)
 	VMAXPS       Z20, Z12, Z20
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(BX)(SI*1), Z13, Z13
+	VADDPS       64(DI)(R8*1), Z13, Z13
 	VMULPS       Z22, Z13, Z13
+	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z21, Z13, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         28(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (BX)(SI*1), Z14, Z14
+	VADDPS       (DI)(R8*1), Z14, Z14
 	VMULPS       Z22, Z14, Z14
+	VMOVUPS      Z14, (SI)
 	VMAXPS       Z20, Z14, Z20
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(BX)(SI*1), Z15, Z15
+	VADDPS       64(DI)(R8*1), Z15, Z15
 	VMULPS       Z22, Z15, Z15
+	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z21, Z15, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z22
-	MOVQ         base+56(FP), BX
-	MOVL         32(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         32(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (DX), Z16, Z16
-	VADDPS       (BX)(SI*1), Z16, Z16
+	VADDPS       (DI)(R8*1), Z16, Z16
 	VMULPS       Z22, Z16, Z16
+	VMOVUPS      Z16, (SI)
 	VMAXPS       Z20, Z16, Z20
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
-	VADDPS       64(BX)(SI*1), Z17, Z17
+	VADDPS       64(DI)(R8*1), Z17, Z17
 	VMULPS       Z22, Z17, Z17
+	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z21, Z17, Z21
+	ADDQ         BX, SI
 	VBROADCASTSS 36(CX), Z22
 	MOVQ         base+56(FP), CX
 	MOVL         36(R9), BX
@@ -4941,11 +5260,13 @@ t10_done:
 	VMULPS       (DX), Z18, Z18
 	VADDPS       (CX)(BX*1), Z18, Z18
 	VMULPS       Z22, Z18, Z18
+	VMOVUPS      Z18, (SI)
 	VMAXPS       Z20, Z18, Z20
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(DX), Z19, Z19
 	VADDPS       64(CX)(BX*1), Z19, Z19
 	VMULPS       Z22, Z19, Z19
+	VMOVUPS      Z19, 64(SI)
 	VMAXPS       Z21, Z19, Z21
 	VMOVUPS      Z20, (AX)
 	VMOVUPS      Z21, 64(AX)
@@ -5199,148 +5520,182 @@ t11_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z22
 	VMOVUPS      64(AX), Z23
 	VBROADCASTSS (CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         (R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R8*1), Z0, Z0
 	VMULPS       Z24, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z22, Z0, Z22
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(BX)(SI*1), Z1, Z1
+	VADDPS       64(DI)(R8*1), Z1, Z1
 	VMULPS       Z24, Z1, Z1
+	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z23, Z1, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         4(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R8*1), Z2, Z2
 	VMULPS       Z24, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z22, Z2, Z22
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(BX)(SI*1), Z3, Z3
+	VADDPS       64(DI)(R8*1), Z3, Z3
 	VMULPS       Z24, Z3, Z3
+	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z23, Z3, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         8(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R8*1), Z4, Z4
 	VMULPS       Z24, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z22, Z4, Z22
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(BX)(SI*1), Z5, Z5
+	VADDPS       64(DI)(R8*1), Z5, Z5
 	VMULPS       Z24, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z23, Z5, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         12(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R8*1), Z6, Z6
 	VMULPS       Z24, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z22, Z6, Z22
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(BX)(SI*1), Z7, Z7
+	VADDPS       64(DI)(R8*1), Z7, Z7
 	VMULPS       Z24, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z23, Z7, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         16(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R8*1), Z8, Z8
 	VMULPS       Z24, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z22, Z8, Z22
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(BX)(SI*1), Z9, Z9
+	VADDPS       64(DI)(R8*1), Z9, Z9
 	VMULPS       Z24, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z23, Z9, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         20(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (BX)(SI*1), Z10, Z10
+	VADDPS       (DI)(R8*1), Z10, Z10
 	VMULPS       Z24, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z22, Z10, Z22
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(BX)(SI*1), Z11, Z11
+	VADDPS       64(DI)(R8*1), Z11, Z11
 	VMULPS       Z24, Z11, Z11
+	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z23, Z11, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         24(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (BX)(SI*1), Z12, Z12
+	VADDPS       (DI)(R8*1), Z12, Z12
 	VMULPS       Z24, Z12, Z12
+	VMOVUPS      Z12, (SI)
 	VMAXPS       Z22, Z12, Z22
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(BX)(SI*1), Z13, Z13
+	VADDPS       64(DI)(R8*1), Z13, Z13
 	VMULPS       Z24, Z13, Z13
+	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z23, Z13, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         28(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (BX)(SI*1), Z14, Z14
+	VADDPS       (DI)(R8*1), Z14, Z14
 	VMULPS       Z24, Z14, Z14
+	VMOVUPS      Z14, (SI)
 	VMAXPS       Z22, Z14, Z22
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(BX)(SI*1), Z15, Z15
+	VADDPS       64(DI)(R8*1), Z15, Z15
 	VMULPS       Z24, Z15, Z15
+	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z23, Z15, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         32(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         32(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (DX), Z16, Z16
-	VADDPS       (BX)(SI*1), Z16, Z16
+	VADDPS       (DI)(R8*1), Z16, Z16
 	VMULPS       Z24, Z16, Z16
+	VMOVUPS      Z16, (SI)
 	VMAXPS       Z22, Z16, Z22
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
-	VADDPS       64(BX)(SI*1), Z17, Z17
+	VADDPS       64(DI)(R8*1), Z17, Z17
 	VMULPS       Z24, Z17, Z17
+	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z23, Z17, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 36(CX), Z24
-	MOVQ         base+56(FP), BX
-	MOVL         36(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         36(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       (DX), Z18, Z18
-	VADDPS       (BX)(SI*1), Z18, Z18
+	VADDPS       (DI)(R8*1), Z18, Z18
 	VMULPS       Z24, Z18, Z18
+	VMOVUPS      Z18, (SI)
 	VMAXPS       Z22, Z18, Z22
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(DX), Z19, Z19
-	VADDPS       64(BX)(SI*1), Z19, Z19
+	VADDPS       64(DI)(R8*1), Z19, Z19
 	VMULPS       Z24, Z19, Z19
+	VMOVUPS      Z19, 64(SI)
 	VMAXPS       Z23, Z19, Z23
+	ADDQ         BX, SI
 	VBROADCASTSS 40(CX), Z24
 	MOVQ         base+56(FP), CX
 	MOVL         40(R9), BX
@@ -5349,11 +5704,13 @@ t11_done:
 	VMULPS       (DX), Z20, Z20
 	VADDPS       (CX)(BX*1), Z20, Z20
 	VMULPS       Z24, Z20, Z20
+	VMOVUPS      Z20, (SI)
 	VMAXPS       Z22, Z20, Z22
 	VCVTDQ2PS    Z21, Z21
 	VMULPS       64(DX), Z21, Z21
 	VADDPS       64(CX)(BX*1), Z21, Z21
 	VMULPS       Z24, Z21, Z21
+	VMOVUPS      Z21, 64(SI)
 	VMAXPS       Z23, Z21, Z23
 	VMOVUPS      Z22, (AX)
 	VMOVUPS      Z23, 64(AX)
@@ -5362,9 +5719,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)
+// func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·residualPanelW16AVX512(SB), NOSPLIT, $0-88
+TEXT ·residualPanelW16AVX512(SB), NOSPLIT, $0-104
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -5616,114 +5973,142 @@ t12_done:
 	MOVQ         inv+80(FP), R8
 	MOVQ         scale+40(FP), R9
 	ADDQ         SI, R8
+	MOVQ         ldout+96(FP), R12
+	MOVQ         SI, R10
+	SHRQ         $0x02, R10
+	IMULQ        R12, R10
+	ADDQ         out+88(FP), R10
 	VMOVUPS      (DI), Z12
 	VBROADCASTSS (R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         (R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         (R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (R9), Z0, Z0
-	VADDPS       (R10)(R12*1), Z0, Z0
+	VADDPS       (R13)(R14*1), Z0, Z0
 	VMULPS       Z13, Z0, Z0
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z12, Z0, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 4(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         4(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         4(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (R9), Z1, Z1
-	VADDPS       (R10)(R12*1), Z1, Z1
+	VADDPS       (R13)(R14*1), Z1, Z1
 	VMULPS       Z13, Z1, Z1
+	VMOVUPS      Z1, (R10)
 	VMAXPS       Z12, Z1, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 8(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         8(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         8(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (R9), Z2, Z2
-	VADDPS       (R10)(R12*1), Z2, Z2
+	VADDPS       (R13)(R14*1), Z2, Z2
 	VMULPS       Z13, Z2, Z2
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z12, Z2, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 12(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         12(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         12(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (R9), Z3, Z3
-	VADDPS       (R10)(R12*1), Z3, Z3
+	VADDPS       (R13)(R14*1), Z3, Z3
 	VMULPS       Z13, Z3, Z3
+	VMOVUPS      Z3, (R10)
 	VMAXPS       Z12, Z3, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 16(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         16(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         16(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (R9), Z4, Z4
-	VADDPS       (R10)(R12*1), Z4, Z4
+	VADDPS       (R13)(R14*1), Z4, Z4
 	VMULPS       Z13, Z4, Z4
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z12, Z4, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 20(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         20(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         20(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (R9), Z5, Z5
-	VADDPS       (R10)(R12*1), Z5, Z5
+	VADDPS       (R13)(R14*1), Z5, Z5
 	VMULPS       Z13, Z5, Z5
+	VMOVUPS      Z5, (R10)
 	VMAXPS       Z12, Z5, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 24(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         24(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         24(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (R9), Z6, Z6
-	VADDPS       (R10)(R12*1), Z6, Z6
+	VADDPS       (R13)(R14*1), Z6, Z6
 	VMULPS       Z13, Z6, Z6
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z12, Z6, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 28(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         28(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         28(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (R9), Z7, Z7
-	VADDPS       (R10)(R12*1), Z7, Z7
+	VADDPS       (R13)(R14*1), Z7, Z7
 	VMULPS       Z13, Z7, Z7
+	VMOVUPS      Z7, (R10)
 	VMAXPS       Z12, Z7, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 32(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         32(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         32(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (R9), Z8, Z8
-	VADDPS       (R10)(R12*1), Z8, Z8
+	VADDPS       (R13)(R14*1), Z8, Z8
 	VMULPS       Z13, Z8, Z8
+	VMOVUPS      Z8, (R10)
 	VMAXPS       Z12, Z8, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 36(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         36(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         36(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       (R9), Z9, Z9
-	VADDPS       (R10)(R12*1), Z9, Z9
+	VADDPS       (R13)(R14*1), Z9, Z9
 	VMULPS       Z13, Z9, Z9
+	VMOVUPS      Z9, (R10)
 	VMAXPS       Z12, Z9, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 40(R8), Z13
-	MOVQ         base+56(FP), R10
-	MOVL         40(R11), R12
-	IMULQ        ldbase+64(FP), R12
+	MOVQ         base+56(FP), R13
+	MOVL         40(R11), R14
+	IMULQ        ldbase+64(FP), R14
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (R9), Z10, Z10
-	VADDPS       (R10)(R12*1), Z10, Z10
+	VADDPS       (R13)(R14*1), Z10, Z10
 	VMULPS       Z13, Z10, Z10
+	VMOVUPS      Z10, (R10)
 	VMAXPS       Z12, Z10, Z12
+	ADDQ         R12, R10
 	VBROADCASTSS 44(R8), Z13
 	MOVQ         base+56(FP), R8
-	MOVL         44(R11), R10
-	IMULQ        ldbase+64(FP), R10
+	MOVL         44(R11), R11
+	IMULQ        ldbase+64(FP), R11
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       (R9), Z11, Z11
-	VADDPS       (R8)(R10*1), Z11, Z11
+	VADDPS       (R8)(R11*1), Z11, Z11
 	VMULPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (R10)
 	VMAXPS       Z12, Z11, Z12
 	VMOVUPS      Z12, (DI)
 	LEAQ         (CX)(BX*4), CX
@@ -5804,6 +6189,10 @@ t1_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z1
 	VBROADCASTSS (CX), Z2
 	MOVQ         base+56(FP), CX
@@ -5813,6 +6202,7 @@ t1_done:
 	VMULPS       (BX), Z0, Z0
 	VADDPS       (CX)(DX*1), Z0, Z0
 	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z1, Z0, Z1
 	VMOVUPS      Z1, (AX)
 	JMP          end
@@ -5875,16 +6265,22 @@ t2_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z2
 	VBROADCASTSS (CX), Z3
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (SI)(DI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z3, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z2, Z0, Z2
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z3
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
@@ -5893,6 +6289,7 @@ t2_done:
 	VMULPS       (BX), Z1, Z1
 	VADDPS       (CX)(DX*1), Z1, Z1
 	VMULPS       Z3, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z2, Z1, Z2
 	VMOVUPS      Z2, (AX)
 	JMP          end
@@ -5967,25 +6364,33 @@ t3_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), BX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), DI
+	SHRQ         $0x02, SI
+	IMULQ        DI, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z3
 	VBROADCASTSS (CX), Z4
-	MOVQ         base+56(FP), SI
-	MOVL         (DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         (DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (SI)(DI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z3, Z0, Z3
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z4
-	MOVQ         base+56(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        ldbase+64(FP), DI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (BX), Z1, Z1
-	VADDPS       (SI)(DI*1), Z1, Z1
+	VADDPS       (R8)(R9*1), Z1, Z1
 	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z3, Z1, Z3
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z4
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
@@ -5994,6 +6399,7 @@ t3_done:
 	VMULPS       (BX), Z2, Z2
 	VADDPS       (CX)(DX*1), Z2, Z2
 	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z3, Z2, Z3
 	VMOVUPS      Z3, (AX)
 	JMP          end
@@ -6084,34 +6490,44 @@ t4_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z4
 	VBROADCASTSS (CX), Z5
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z5, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z4, Z0, Z4
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z5
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (R8)(R9*1), Z1, Z1
 	VMULPS       Z5, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z4, Z1, Z4
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z5
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z5, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z4, Z2, Z4
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z5
 	MOVQ         base+56(FP), CX
 	MOVL         12(DI), BX
@@ -6120,6 +6536,7 @@ t4_done:
 	VMULPS       (DX), Z3, Z3
 	VADDPS       (CX)(BX*1), Z3, Z3
 	VMULPS       Z5, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z4, Z3, Z4
 	VMOVUPS      Z4, (AX)
 	JMP          end
@@ -6222,43 +6639,55 @@ t5_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z5
 	VBROADCASTSS (CX), Z6
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z5, Z0, Z5
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z6
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (R8)(R9*1), Z1, Z1
 	VMULPS       Z6, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z5, Z1, Z5
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z6
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z6, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z5, Z2, Z5
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z6
-	MOVQ         base+56(FP), BX
-	MOVL         12(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         12(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (R8)(R9*1), Z3, Z3
 	VMULPS       Z6, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z5, Z3, Z5
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z6
 	MOVQ         base+56(FP), CX
 	MOVL         16(DI), BX
@@ -6267,6 +6696,7 @@ t5_done:
 	VMULPS       (DX), Z4, Z4
 	VADDPS       (CX)(BX*1), Z4, Z4
 	VMULPS       Z6, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z5, Z4, Z5
 	VMOVUPS      Z5, (AX)
 	JMP          end
@@ -6381,52 +6811,66 @@ t6_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z6
 	VBROADCASTSS (CX), Z7
-	MOVQ         base+56(FP), BX
-	MOVL         (DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         (DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (R8)(R9*1), Z0, Z0
 	VMULPS       Z7, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z6, Z0, Z6
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z7
-	MOVQ         base+56(FP), BX
-	MOVL         4(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         4(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (R8)(R9*1), Z1, Z1
 	VMULPS       Z7, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z6, Z1, Z6
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z7
-	MOVQ         base+56(FP), BX
-	MOVL         8(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         8(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (R8)(R9*1), Z2, Z2
 	VMULPS       Z7, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z6, Z2, Z6
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z7
-	MOVQ         base+56(FP), BX
-	MOVL         12(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         12(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (R8)(R9*1), Z3, Z3
 	VMULPS       Z7, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z6, Z3, Z6
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z7
-	MOVQ         base+56(FP), BX
-	MOVL         16(DI), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), R8
+	MOVL         16(DI), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (R8)(R9*1), Z4, Z4
 	VMULPS       Z7, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z6, Z4, Z6
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z7
 	MOVQ         base+56(FP), CX
 	MOVL         20(DI), BX
@@ -6435,6 +6879,7 @@ t6_done:
 	VMULPS       (DX), Z5, Z5
 	VADDPS       (CX)(BX*1), Z5, Z5
 	VMULPS       Z7, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z6, Z5, Z6
 	VMOVUPS      Z6, (AX)
 	JMP          end
@@ -6565,61 +7010,77 @@ t7_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z7
 	VBROADCASTSS (CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z7, Z0, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (DI)(R9*1), Z1, Z1
 	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z7, Z1, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z7, Z2, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (DI)(R9*1), Z3, Z3
 	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z7, Z3, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z7, Z4, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z8
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (BX)(SI*1), Z5, Z5
+	VADDPS       (DI)(R9*1), Z5, Z5
 	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z7, Z5, Z7
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z8
 	MOVQ         base+56(FP), CX
 	MOVL         24(R8), BX
@@ -6628,6 +7089,7 @@ t7_done:
 	VMULPS       (DX), Z6, Z6
 	VADDPS       (CX)(BX*1), Z6, Z6
 	VMULPS       Z8, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z7, Z6, Z7
 	VMOVUPS      Z7, (AX)
 	JMP          end
@@ -6770,70 +7232,88 @@ t8_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z8
 	VBROADCASTSS (CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z9, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z8, Z0, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (DI)(R9*1), Z1, Z1
 	VMULPS       Z9, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z8, Z1, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z9, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z8, Z2, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (DI)(R9*1), Z3, Z3
 	VMULPS       Z9, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z8, Z3, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z9, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z8, Z4, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (BX)(SI*1), Z5, Z5
+	VADDPS       (DI)(R9*1), Z5, Z5
 	VMULPS       Z9, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z8, Z5, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z9
-	MOVQ         base+56(FP), BX
-	MOVL         24(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R9*1), Z6, Z6
 	VMULPS       Z9, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z8, Z6, Z8
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z9
 	MOVQ         base+56(FP), CX
 	MOVL         28(R8), BX
@@ -6842,6 +7322,7 @@ t8_done:
 	VMULPS       (DX), Z7, Z7
 	VADDPS       (CX)(BX*1), Z7, Z7
 	VMULPS       Z9, Z7, Z7
+	VMOVUPS      Z7, (SI)
 	VMAXPS       Z8, Z7, Z8
 	VMOVUPS      Z8, (AX)
 	JMP          end
@@ -6996,79 +7477,99 @@ t9_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z9
 	VBROADCASTSS (CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         (R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R9*1), Z0, Z0
 	VMULPS       Z10, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z9, Z0, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         4(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (DI)(R9*1), Z1, Z1
 	VMULPS       Z10, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z9, Z1, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         8(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R9*1), Z2, Z2
 	VMULPS       Z10, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z9, Z2, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         12(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (DI)(R9*1), Z3, Z3
 	VMULPS       Z10, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z9, Z3, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         16(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R9*1), Z4, Z4
 	VMULPS       Z10, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z9, Z4, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         20(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (BX)(SI*1), Z5, Z5
+	VADDPS       (DI)(R9*1), Z5, Z5
 	VMULPS       Z10, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z9, Z5, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         24(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R9*1), Z6, Z6
 	VMULPS       Z10, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z9, Z6, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z10
-	MOVQ         base+56(FP), BX
-	MOVL         28(R8), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R8), R9
+	IMULQ        ldbase+64(FP), R9
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (BX)(SI*1), Z7, Z7
+	VADDPS       (DI)(R9*1), Z7, Z7
 	VMULPS       Z10, Z7, Z7
+	VMOVUPS      Z7, (SI)
 	VMAXPS       Z9, Z7, Z9
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z10
 	MOVQ         base+56(FP), CX
 	MOVL         32(R8), BX
@@ -7077,6 +7578,7 @@ t9_done:
 	VMULPS       (DX), Z8, Z8
 	VADDPS       (CX)(BX*1), Z8, Z8
 	VMULPS       Z10, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z9, Z8, Z9
 	VMOVUPS      Z9, (AX)
 	JMP          end
@@ -7247,88 +7749,110 @@ t10_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z10
 	VBROADCASTSS (CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         (R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R8*1), Z0, Z0
 	VMULPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z10, Z0, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         4(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (DI)(R8*1), Z1, Z1
 	VMULPS       Z11, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z10, Z1, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         8(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R8*1), Z2, Z2
 	VMULPS       Z11, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z10, Z2, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         12(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (DI)(R8*1), Z3, Z3
 	VMULPS       Z11, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z10, Z3, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         16(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R8*1), Z4, Z4
 	VMULPS       Z11, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z10, Z4, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         20(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (BX)(SI*1), Z5, Z5
+	VADDPS       (DI)(R8*1), Z5, Z5
 	VMULPS       Z11, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z10, Z5, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         24(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R8*1), Z6, Z6
 	VMULPS       Z11, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z10, Z6, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         28(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (BX)(SI*1), Z7, Z7
+	VADDPS       (DI)(R8*1), Z7, Z7
 	VMULPS       Z11, Z7, Z7
+	VMOVUPS      Z7, (SI)
 	VMAXPS       Z10, Z7, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z11
-	MOVQ         base+56(FP), BX
-	MOVL         32(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         32(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R8*1), Z8, Z8
 	VMULPS       Z11, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z10, Z8, Z10
+	ADDQ         BX, SI
 	VBROADCASTSS 36(CX), Z11
 	MOVQ         base+56(FP), CX
 	MOVL         36(R9), BX
@@ -7337,6 +7861,7 @@ t10_done:
 	VMULPS       (DX), Z9, Z9
 	VADDPS       (CX)(BX*1), Z9, Z9
 	VMULPS       Z11, Z9, Z9
+	VMOVUPS      Z9, (SI)
 	VMAXPS       Z10, Z9, Z10
 	VMOVUPS      Z10, (AX)
 	JMP          end
@@ -7519,97 +8044,121 @@ t11_done:
 	MOVQ         inv+80(FP), CX
 	MOVQ         scale+40(FP), DX
 	ADDQ         SI, CX
+	MOVQ         ldout+96(FP), BX
+	SHRQ         $0x02, SI
+	IMULQ        BX, SI
+	ADDQ         out+88(FP), SI
 	VMOVUPS      (AX), Z11
 	VBROADCASTSS (CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         (R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         (R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (BX)(SI*1), Z0, Z0
+	VADDPS       (DI)(R8*1), Z0, Z0
 	VMULPS       Z12, Z0, Z0
+	VMOVUPS      Z0, (SI)
 	VMAXPS       Z11, Z0, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 4(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         4(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         4(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (BX)(SI*1), Z1, Z1
+	VADDPS       (DI)(R8*1), Z1, Z1
 	VMULPS       Z12, Z1, Z1
+	VMOVUPS      Z1, (SI)
 	VMAXPS       Z11, Z1, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 8(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         8(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         8(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (BX)(SI*1), Z2, Z2
+	VADDPS       (DI)(R8*1), Z2, Z2
 	VMULPS       Z12, Z2, Z2
+	VMOVUPS      Z2, (SI)
 	VMAXPS       Z11, Z2, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 12(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         12(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         12(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (BX)(SI*1), Z3, Z3
+	VADDPS       (DI)(R8*1), Z3, Z3
 	VMULPS       Z12, Z3, Z3
+	VMOVUPS      Z3, (SI)
 	VMAXPS       Z11, Z3, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 16(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         16(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         16(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (BX)(SI*1), Z4, Z4
+	VADDPS       (DI)(R8*1), Z4, Z4
 	VMULPS       Z12, Z4, Z4
+	VMOVUPS      Z4, (SI)
 	VMAXPS       Z11, Z4, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 20(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         20(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         20(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (BX)(SI*1), Z5, Z5
+	VADDPS       (DI)(R8*1), Z5, Z5
 	VMULPS       Z12, Z5, Z5
+	VMOVUPS      Z5, (SI)
 	VMAXPS       Z11, Z5, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 24(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         24(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         24(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (BX)(SI*1), Z6, Z6
+	VADDPS       (DI)(R8*1), Z6, Z6
 	VMULPS       Z12, Z6, Z6
+	VMOVUPS      Z6, (SI)
 	VMAXPS       Z11, Z6, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 28(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         28(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         28(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (BX)(SI*1), Z7, Z7
+	VADDPS       (DI)(R8*1), Z7, Z7
 	VMULPS       Z12, Z7, Z7
+	VMOVUPS      Z7, (SI)
 	VMAXPS       Z11, Z7, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 32(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         32(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         32(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (BX)(SI*1), Z8, Z8
+	VADDPS       (DI)(R8*1), Z8, Z8
 	VMULPS       Z12, Z8, Z8
+	VMOVUPS      Z8, (SI)
 	VMAXPS       Z11, Z8, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 36(CX), Z12
-	MOVQ         base+56(FP), BX
-	MOVL         36(R9), SI
-	IMULQ        ldbase+64(FP), SI
+	MOVQ         base+56(FP), DI
+	MOVL         36(R9), R8
+	IMULQ        ldbase+64(FP), R8
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       (DX), Z9, Z9
-	VADDPS       (BX)(SI*1), Z9, Z9
+	VADDPS       (DI)(R8*1), Z9, Z9
 	VMULPS       Z12, Z9, Z9
+	VMOVUPS      Z9, (SI)
 	VMAXPS       Z11, Z9, Z11
+	ADDQ         BX, SI
 	VBROADCASTSS 40(CX), Z12
 	MOVQ         base+56(FP), CX
 	MOVL         40(R9), BX
@@ -7618,6 +8167,7 @@ t11_done:
 	VMULPS       (DX), Z10, Z10
 	VADDPS       (CX)(BX*1), Z10, Z10
 	VMULPS       Z12, Z10, Z10
+	VMOVUPS      Z10, (SI)
 	VMAXPS       Z11, Z10, Z11
 	VMOVUPS      Z11, (AX)
 

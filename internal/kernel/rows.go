@@ -54,6 +54,16 @@ func (x *Rows) Slice(from, to int) Rows {
 	return s
 }
 
+// Step returns the largest step from one byte to the next that a row has: bytes are off by half of it at most. It is 0 for
+// other rows than bytes, and NaN when there is a row with NaN or infinity.
+func (x *Rows) Step() float32 {
+	var most float32
+	for _, s := range x.scale {
+		most = max(most, s) // of NaN, NaN
+	}
+	return most
+}
+
 func (x *Rows) units() int {
 	if x.kind == rowsInt8 {
 		return (x.k + 3) / 4

@@ -32,14 +32,15 @@ func (s isa) residualRows() int { return [...]int{4, 12}[s] }
 // genResidualPanel writes compressed-domain MaxSim for nv registers of lanes of a panel of w lanes over decoded rows.
 func genResidualPanel(s isa, suffix string, w, nv int) {
 	name := "residualPanel" + suffix + s.String()
-	TEXT(name, NOSPLIT, "func(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32)")
+	TEXT(name, NOSPLIT, "func(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)")
 	Pragma("noescape")
 	levels := "levels (signed)"
 	if s == avx512 {
 		levels = "levels + 128"
 	}
 	Doc(label("%s raises %d running maxima at acc to the scores of the lanes of a panel of %d with rows decoded rows:", name, nv*s.lanes(), w),
-		label("groups*4 bytes each, %s. base has a stride of ldbase bytes per code.", levels))
+		label("groups*4 bytes each, %s. base has a stride of ldbase bytes per code. The scores themselves go to out, with a", levels),
+		"stride of ldout bytes, which may be 0.")
 	panel, doc, rows, lda := load64("panel"), load64("doc"), load64("rows"), load64("groups")
 	SHLQ(Imm(2), lda)
 	done := GP64() // bytes of codes and norms that lie behind
@@ -142,6 +143,11 @@ func residualTile(s isa, name string, rows, nv, ldb int, doc, lda, panel, done G
 
 	accp, inv, scale := load64("acc"), load64("inv"), load64("scale")
 	ADDQ(done, inv)
+	out, ldout := GP64(), load64("ldout")
+	MOVQ(done, out)
+	SHRQ(Imm(2), out)
+	IMULQ(ldout, out)
+	ADDQ(NewParamSlot("out"), out)
 	run, n := t.b, free[0]
 	for i := range nv {
 		VMOVUPS(Mem{Base: accp, Disp: i * s.width()}, run[i])
@@ -156,7 +162,11 @@ func residualTile(s isa, name string, rows, nv, ldb int, doc, lda, panel, done G
 			VMULPS(Mem{Base: scale, Disp: i * s.width()}, a, a)
 			VADDPS(m.Offset(i*s.width()), a, a)
 			VMULPS(n, a, a)
+			VMOVUPS(a, Mem{Base: out, Disp: i * s.width()})
 			VMAXPS(run[i], a, run[i]) // NaN leaves the maximum as it is
+		}
+		if r+1 < rows {
+			ADDQ(ldout, out)
 		}
 	}
 	for i := range nv {

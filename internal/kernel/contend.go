@@ -1,0 +1,83 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+)
+
+// Contenders finds the tokens of a document that matter for its exact score. MaxSim takes each query row's largest score
+// alone, and scores in the compressed domain tell with a known error which tokens can have it: a tenth to a third of a
+// document's. The zero value is ready; it keeps its memory and belongs to one goroutine.
+type Contenders struct {
+	scores []float32
+	hits   []uint16
+	any    []uint16 // per token
+	ones   []float32
+	limits [panelCols]float32
+	max    []float32
+}
+
+// Max returns the largest scores of the last document, one per query row. They are valid until the next Find.
+func (c *Contenders) Max() []float32 { return c.max }
+
+// FastContenders tells whether Find takes less time than it saves.
+func FastContenders() bool { return active >= isaAVX2 }
+
+// Find appends to dst[:0], in order, the tokens whose score with at least one row i of the query is not more than
+// margin[i] below the largest of all tokens. If scores are off by half the margin at most, the token that is truly
+// best is among them, and so are those that tie with it. Tokens whose scores are all NaN are left out. The other
+// arguments are those of ResidualQuery.Max, which has the conditions under which it panics.
+func (c *Contenders) Find(dst []uint32, q *ResidualQuery, margin, base []float32, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
+	return c.findAt(active, dst, q, margin, base, codes, residuals, invNorms)
+}
+
+func (c *Contenders) findAt(l isa, dst []uint32, q *ResidualQuery, margin, base []float32, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
+	if l == isaNEON {
+		l = isaGeneric // whose kernel keeps no scores
+	}
+	q.check(l, base, codes, residuals, invNorms)
+	if len(margin) < q.rows {
+		panic(fmt.Sprintf("kernel: %d margins for %d rows", len(margin), q.rows))
+	}
+	n := len(codes)
+	if cap(c.any) < n {
+		c.any, c.hits, c.ones = make([]uint16, n), make([]uint16, 2*n), make([]float32, n)
+		c.scores = alignedSlice(c.scores, n*panelCols)
+		for i := range c.ones {
+			c.ones[i] = 1
+		}
+	}
+	found := c.any[:n]
+	clear(found)
+	c.max = c.max[:0]
+	var acc [panelCols]float32
+	for at := 0; at < q.rows; at += panelCols {
+		w := min(panelCols, q.Lanes()-at)
+		q.panelMax(l, &acc, at, base, codes, residuals, invNorms, scoreRows{data: c.scores[:n*panelCols], stride: w})
+		c.max = append(c.max, acc[:min(w, q.rows-at)]...)
+		for i := range c.limits {
+			c.limits[i] = float32(math.Inf(1)) // lanes beyond the query
+		}
+		for i, m := range margin[at:min(at+w, q.rows)] {
+			c.limits[i] = acc[i] - m
+		}
+		hits := c.hits[:n*(w/lanesStep)]
+		scanRowsAt(l, hits, c.scores[:n*w], w, c.limits[:w], c.ones[:n])
+		if w == panelCols {
+			for t := range found {
+				found[t] |= hits[2*t] | hits[2*t+1]
+			}
+		} else {
+			for t := range found {
+				found[t] |= hits[t]
+			}
+		}
+	}
+	dst = dst[:0]
+	for t, h := range found {
+		if h != 0 {
+			dst = append(dst, uint32(t))
+		}
+	}
+	return dst
+}
