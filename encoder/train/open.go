@@ -52,6 +52,11 @@ func newModel(c *checkpoint.Checkpoint, o *ModelOptions) (*Model, error) {
 	if err := o.check(g); err != nil {
 		return nil, err
 	}
+	if len(o.Languages) > 0 { // new adapters are made by the configuration's sizes, which are checked with the tensors'
+		if _, err := transformer.New(c, &transformer.Options{ShapeOnly: true}); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
+	}
 	l := &loader{tensors: newTensors(c.Tensors, c.Prefix), cfg: g}
 	languages, err := l.languages(o)
 	if err != nil {

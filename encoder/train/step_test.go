@@ -2,7 +2,9 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -285,6 +287,32 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnsupported)
 	_, err = OpenModel(layouts+"none", nil)
 	require.ErrorIs(t, err, checkpoint.ErrNotFound)
+}
+
+// TestHostileConfigurations: sizes that the tensors do not have are refused before anything is made by them.
+func TestHostileConfigurations(t *testing.T) {
+	const from = "../testdata/layouts/stanford_xmod"
+	for _, change := range []map[string]any{
+		{"adapter_reduction_factor": 0}, {"adapter_reduction_factor": -1}, {"adapter_reduction_factor": 1 << 40}, {"hidden_size": 1 << 30}, {"num_hidden_layers": 1 << 30},
+		{"num_attention_heads": 0}, {"num_attention_heads": 5}, {"languages": []string{}}, {"languages": []string{"a.b"}}, {"hidden_act": "relu"},
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
+		path := filepath.Join(dir, "config.json")
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		config := map[string]any{}
+		require.NoError(t, json.Unmarshal(b, &config))
+		maps.Copy(config, change)
+		b, err = json.Marshal(config)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, os.WriteFile(path, b, 0o644))
+		for _, o := range []*ModelOptions{{Languages: []string{"sw_KE"}}, {Languages: []string{"sw_KE"}, LikeLanguage: "tr_TR"}, {}} {
+			_, err = OpenModel(dir, o)
+			require.Error(t, err, "%v", change)
+		}
+	}
 }
 
 func TestBatchesAreChecked(t *testing.T) {
