@@ -8,8 +8,9 @@ import (
 	"github.com/golbert/golbert/encoder"
 )
 
-// Name is the model's name, as Model.Name returns it and indexes record it.
-const Name = "golbertmini"
+// Name is the model's name, as Model.Name returns it and indexes record it. It changes with the weights, so that an index
+// is never searched with other weights than it was made with: that of the untrained model was golbertmini.
+const Name = "golbertmini-2"
 
 //go:embed model.safetensors
 var file []byte

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/golbert/golbert/encoder/golbertmini"
 )
 
 func TestEncode(t *testing.T) {
@@ -15,7 +17,7 @@ func TestEncode(t *testing.T) {
 	for i, p := range []string{"float32", "bfloat16", "int8"} {
 		m := got[i]
 		require.Equal(t, p, m["precision"])
-		require.Equal(t, "golbertmini", m["model"])
+		require.Equal(t, golbertmini.Name, m["model"])
 		for _, key := range []string{"threads", "isa", "docs_per_s", "tokens_per_s", "gflops", "query_ms", "open_ms"} {
 			require.Contains(t, m, key)
 		}

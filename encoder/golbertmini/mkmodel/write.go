@@ -48,7 +48,7 @@ func write(path string, c *checkpoint.Checkpoint, proj []float32, dim int) (int6
 	defer f.Close()
 	err = checkpoint.WriteSafeTensors(f, ts, map[string]string{
 		"model":   "golbertmini",
-		"origin":  "sentence-transformers/all-MiniLM-L6-v2",
+		"origin":  "sentence-transformers/all-MiniLM-L6-v2, distilled from BAAI/bge-small-en-v1.5, BM25 and itself",
 		"license": "Apache-2.0",
 	})
 	if err != nil {
