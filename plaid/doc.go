@@ -18,7 +18,8 @@
 //     lists and not with the candidates.
 //  4. MaxSim over the decompressed vectors, normalised again (section 4.4), in two passes: the shortlist in the
 //     compressed domain with integer arithmetic, best sums first and, with Options.Patience, only as long as something is
-//     to be expected; then, decoded and in float32, those that may be among the hits that are to have exact scores.
+//     to be expected; then, decoded and in float32, those that may be among the hits that are to have exact scores, and of
+//     those the tokens that may have a query token's largest score.
 //
 // Stages 1 to 3 run per codebook, so segments of one index may have different ones; stage 4 is comparable
 // across codebooks because decoding restores the vectors. Every stage shares the work of one query over

@@ -14,7 +14,8 @@ import (
 // Stage 4 has two passes. The first scores the shortlist in the compressed domain: the centroids' scores are
 // there from stage 1, the residuals' part is an integer product of the packed levels with the query in
 // int8. Its error is around a hundredth of the scores' spread. The second decodes those that may be hits in spite of the
-// error, and scores them in float32, so that the scores and the order of the hits are those of an exhaustive search.
+// error, as far as their tokens matter (see contend.go), and scores them in float32, so that the scores and the order of the
+// hits are those of an exhaustive search.
 
 const (
 	// compressedChunk and scoreChunk are how many documents a task of the passes has.
