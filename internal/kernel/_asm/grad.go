@@ -49,13 +49,7 @@ func genLayerNormGrad(s isa) {
 	Pragma("noescape")
 	Doc("layerNormGrad" + s.String() + " is LayerNormGrad of a row of n > 0 values.")
 	x, n := load64("x"), load64("n")
-	count := s.v()
-	{
-		c := XMM()
-		VXORPS(c, c, c)
-		VCVTSI2SSQ(n, c, c)
-		VBROADCASTSS(c, count)
-	}
+	count := s.float(n)
 	mean, inv := s.moments(x, n, count)
 	dy, gamma, dgamma, dbeta := load64("dy"), load64("gamma"), load64("dgamma"), load64("dbeta")
 	acc := s.zeros(2)

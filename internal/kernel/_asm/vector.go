@@ -336,18 +336,21 @@ func (s isa) moments(x, n GPVirtual, count VecVirtual) (mean, inv VecVirtual) {
 	return mean, inv
 }
 
+// float gives an integer as a float32 in every lane.
+func (s isa) float(n GPVirtual) VecVirtual {
+	v, c := s.v(), XMM()
+	VXORPS(c, c, c)
+	VCVTSI2SSQ(n, c, c)
+	VBROADCASTSS(c, v)
+	return v
+}
+
 func genLayerNorm(s isa) {
 	TEXT("layerNorm"+s.String(), NOSPLIT, "func(dst, x, gamma, beta *float32, n int, eps float32)")
 	Pragma("noescape")
 	Doc("layerNorm" + s.String() + " is LayerNorm of n > 0 values; beta may be nil.")
 	x, n := load64("x"), load64("n")
-	count := s.v()
-	{
-		c := XMM()
-		VXORPS(c, c, c)
-		VCVTSI2SSQ(n, c, c)
-		VBROADCASTSS(c, count)
-	}
+	count := s.float(n)
 	mean, inv := s.moments(x, n, count)
 	dst, gamma, beta := load64("dst"), load64("gamma"), load64("beta")
 	apply := func(name string, ptrs []GPVirtual) {
