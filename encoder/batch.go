@@ -46,9 +46,6 @@ func (m *Model) encode(ctx context.Context, texts []string, s *side, o *TextOpti
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTexts(texts); err != nil {
-		return nil, err
-	}
 	out := make([]Encoded, len(texts))
 	for at := 0; at < len(texts); at += window {
 		n := min(window, len(texts)-at)

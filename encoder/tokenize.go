@@ -45,9 +45,6 @@ func (m *Model) tokenize(ctx context.Context, texts []string, s *side, o *TextOp
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTexts(texts); err != nil {
-		return nil, err
-	}
 	prep := make([]prepared, len(texts))
 	if err := m.prepareAll(ctx, prep, texts, s, language); err != nil {
 		return nil, err
@@ -74,7 +71,7 @@ func (m *Model) LanguageParts() []string {
 	return m.lang.parts.Languages()
 }
 
-// callOptions lays a call's options over the model's and gives what the caller says of each text's language.
+// callOptions lays a call's options over the model's, checks the texts, and gives what the caller says of each one's language.
 func (m *Model) callOptions(texts []string, s *side, o *TextOptions) (*side, func(i int) string, error) {
 	if o == nil {
 		o = new(TextOptions)
@@ -91,21 +88,17 @@ func (m *Model) callOptions(texts []string, s *side, o *TextOptions) (*side, fun
 	if err != nil {
 		return nil, nil, err
 	}
+	for i, t := range texts {
+		if err := checkText(t); err != nil {
+			return nil, nil, &TextError{Index: i, Err: err}
+		}
+	}
 	return s, func(i int) string {
 		if o.Languages != nil && o.Languages[i] != "" {
 			return o.Languages[i]
 		}
 		return o.Language
 	}, nil
-}
-
-func checkTexts(texts []string) error {
-	for i, t := range texts {
-		if err := checkText(t); err != nil {
-			return &TextError{Index: i, Err: err}
-		}
-	}
-	return nil
 }
 
 // prepareAll tokenises texts on the model's workers.
