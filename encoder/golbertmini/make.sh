@@ -22,9 +22,8 @@ pairs() { echo "$data/$1/pairs.jsonl.zst${2-}"; }
 if [ ! -f "$work/lists.jsonl.zst" ]; then
   set -- -texts "$(pairs tldr-crosslingual ,2500)"
   [ ! -f "$data/prose.jsonl" ] || set -- "$@" -texts "$data/prose.jsonl,6500"
-  go run ./encoder/golbertmini/mklists -student "$minilm" -teacher "$bge" -o "$work/lists.tmp.jsonl.zst" "$@" \
+  go run ./encoder/golbertmini/mklists -student "$minilm" -teacher "$bge" -o "$work/lists.jsonl.zst" "$@" \
     "$(pairs nq-qed)" "$(pairs medquad ,9000)" "$(pairs powershell-docs ,5000)" "$(pairs cosqa-dev)" "$(pairs afriqa ,2000)"
-  mv "$work/lists.tmp.jsonl.zst" "$work/lists.jsonl.zst"
 fi
 
 [ -d "$work/trained" ] || go run ./examples/train -model "$work/start" -data "$work/lists.jsonl.zst" -out "$work/run" -resume \

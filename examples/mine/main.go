@@ -16,11 +16,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/golbert/golbert/colbert"
 	"github.com/golbert/golbert/encoder"
@@ -29,6 +26,7 @@ import (
 	"github.com/golbert/golbert/encoder/train/mine"
 	"github.com/golbert/golbert/examples/internal/progress"
 	"github.com/golbert/golbert/internal/bm25"
+	"github.com/golbert/golbert/internal/lines"
 )
 
 func main() {
@@ -127,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return err
 		}
 	}
-	return write(out, mined)
+	return lines.Write(out, func(w io.Writer) error { return train.WriteExamples(w, mined) })
 }
 
 // rescore replaces the scores by the teachers'.
@@ -183,31 +181,4 @@ func keywords(examples []train.Example, lang string) mine.Scorer {
 		}
 		return out, nil
 	})
-}
-
-// write writes the examples, under their name when all are there.
-func write(path string, examples []train.Example) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".mine-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = func() error {
-		if !strings.HasSuffix(path, ".zst") {
-			return train.WriteExamples(f, examples)
-		}
-		z, err := zstd.NewWriter(f)
-		if err != nil {
-			return err
-		}
-		return errors.Join(train.WriteExamples(z, examples), z.Close())
-	}()
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -1,4 +1,4 @@
-// Package lines reads files of lines that may be compressed.
+// Package lines reads and writes files of lines that may be compressed.
 package lines
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -53,6 +54,34 @@ type file struct {
 
 // Close closes the file.
 func (f *file) Close() error { return f.close() }
+
+// Write makes a file of what fill writes, compressed when its name ends in .zst, under its name only when all of it is
+// there.
+func Write(path string, fill func(w io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	err = func() error {
+		if !strings.HasSuffix(path, ".zst") {
+			return fill(f)
+		}
+		z, err := zstd.NewWriter(f)
+		if err != nil {
+			return err
+		}
+		return errors.Join(fill(z), z.Close())
+	}()
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
 
 // Scan reads lines. An error ends them; it comes with the number of the line that could not be read.
 func Scan(r io.Reader) iter.Seq2[Line, error] {

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/golbert/golbert/encoder/train"
@@ -28,32 +25,21 @@ func (c *command) lists(ctx context.Context, p *pool, e *ensemble) ([]train.Exam
 		return nil, fmt.Errorf("%d passages: want at least %d", e.n, deepest+2)
 	}
 	out := make([]*train.Example, len(p.queries))
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	var next, done atomic.Int64
-	var wg sync.WaitGroup
-	for w := range errs {
-		wg.Go(func() {
-			scores, tmp, order := make([]float32, e.n), make([]float32, e.n), make([]int, e.n)
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(p.queries) {
-					return
-				}
-				if errs[w] = ctx.Err(); errs[w] != nil {
-					return
-				}
-				if errs[w] = e.scores(scores, tmp, i, p.queries[i].text); errs[w] != nil {
-					return
-				}
-				out[i] = c.list(p, i, scores, order)
-				if d := done.Add(1); d%2000 == 0 {
-					fmt.Fprintf(c.log, "lists %d%%\n", 100*int(d)/len(p.queries))
-				}
+	var done atomic.Int64
+	err := onWorkers(ctx, len(p.queries), func() func(i int) error {
+		scores, tmp, order := make([]float32, e.n), make([]float32, e.n), make([]int, e.n)
+		return func(i int) error {
+			if err := e.scores(scores, tmp, i, p.queries[i].text); err != nil {
+				return err
 			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+			out[i] = c.list(p, i, scores, order)
+			if d := done.Add(1); d%2000 == 0 {
+				fmt.Fprintf(c.log, "lists %d%%\n", 100*int(d)/len(p.queries))
+			}
+			return nil
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	var examples []train.Example

@@ -27,10 +27,9 @@ import (
 	"os/signal"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/golbert/golbert/encoder/checkpoint"
 	"github.com/golbert/golbert/encoder/train"
+	"github.com/golbert/golbert/internal/lines"
 )
 
 // instruction is what bge-small-en-v1.5 was trained to find in front of queries.
@@ -69,7 +68,7 @@ func main() {
 	}
 }
 
-func (c *command) run(ctx context.Context, pairs []string) (err error) {
+func (c *command) run(ctx context.Context, pairs []string) error {
 	if c.student == "" || c.teacher == "" || len(pairs) == 0 || c.length < 2 {
 		return errors.New("needs -student, -teacher, files of pairs, and -length of 2 or more")
 	}
@@ -112,17 +111,5 @@ func (c *command) run(ctx context.Context, pairs []string) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(c.out)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if !strings.HasSuffix(c.out, ".zst") {
-		return train.WriteExamples(f, examples)
-	}
-	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	return errors.Join(train.WriteExamples(z, examples), z.Close())
+	return lines.Write(c.out, func(w io.Writer) error { return train.WriteExamples(w, examples) })
 }

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/golbert/golbert/encoder/checkpoint"
@@ -153,28 +150,20 @@ func (s *single) encode(ctx context.Context, what string, texts []string) ([]flo
 	}
 	dim := s.enc.Shape().Hidden
 	out := make([]float32, len(texts)*dim)
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	var next, done atomic.Int64
-	var wg sync.WaitGroup
-	for w := range errs {
-		wg.Go(func() {
-			var hidden []float32
-			for {
-				b := int(next.Add(1)) - 1
-				if b >= len(batches) {
-					return
-				}
-				if errs[w] = s.batch(ctx, out, &hidden, ids, batches[b]); errs[w] != nil {
-					return
-				}
-				if d := done.Add(1); d%100 == 0 || int(d) == len(batches) {
-					fmt.Fprintf(s.log, "%s: %s %d%%\n", s.name, what, 100*int(d)/len(batches))
-				}
+	var done atomic.Int64
+	err := onWorkers(ctx, len(batches), func() func(b int) error {
+		var hidden []float32
+		return func(b int) error {
+			if err := s.batch(ctx, out, &hidden, ids, batches[b]); err != nil {
+				return err
 			}
-		})
-	}
-	wg.Wait()
-	return out, errors.Join(errs...)
+			if d := done.Add(1); d%100 == 0 || int(d) == len(batches) {
+				fmt.Fprintf(s.log, "%s: %s %d%%\n", s.name, what, 100*int(d)/len(batches))
+			}
+			return nil
+		}
+	})
+	return out, err
 }
 
 func (s *single) batch(ctx context.Context, out []float32, hidden *[]float32, ids [][]int32, texts []int) error {
