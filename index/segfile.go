@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/golbert/golbert/internal/kernel"
 	"github.com/golbert/golbert/internal/vfs"
 )
 
@@ -368,29 +369,18 @@ func (f *segFile) codeRecord(ord uint32) (codeRecord, error) {
 	return r, nil
 }
 
+// gaps are the record's distances between its centroids, and places are those of its tokens' among them.
+func (r *codeRecord) gaps(k uint32) kernel.Bits {
+	return kernel.Bits{Data: r.bits, At: uint64(codeWidth(k)), Width: r.gap}
+}
+
+func (r *codeRecord) places(k uint32) kernel.Bits {
+	return kernel.Bits{Data: r.bits, At: uint64(codeWidth(k)) + uint64(r.n-1)*uint64(r.gap), Width: r.place}
+}
+
 // bitsAt reads width <= 57 bits at a bit offset.
 func bitsAt(b []byte, bit uint64, width uint) uint64 {
 	return binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7) & (1<<width - 1)
-}
-
-// unpack reads values of width <= 32 bits, one after the other from a bit offset on: as many per load of eight bytes as
-// lie in it whole.
-func unpack(dst []uint32, b []byte, bit uint64, width uint) {
-	if width == 0 {
-		clear(dst)
-		return
-	}
-	per, mask := int(57/width), uint64(1)<<width-1
-	for len(dst) > 0 {
-		v := binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7)
-		part := dst[:min(per, len(dst))]
-		for i := range part {
-			part[i] = uint32(v & mask)
-			v >>= width
-		}
-		dst = dst[len(part):]
-		bit += uint64(per) * uint64(width)
-	}
 }
 
 // distinct appends the record's centroids.
@@ -398,20 +388,12 @@ func (f *segFile) distinct(dst []uint32, r *codeRecord) ([]uint32, error) {
 	if r.n == 0 {
 		return dst, nil
 	}
-	cw := codeWidth(f.toc.k)
-	c := bitsAt(r.bits, 0, cw)
-	pos := uint64(cw)
+	c := uint32(bitsAt(r.bits, 0, codeWidth(f.toc.k)))
 	from := len(dst)
-	dst = slices.Grow(append(dst, uint32(c)), int(r.n)-1)[:from+int(r.n)]
-	gaps := dst[from+1:]
-	unpack(gaps, r.bits, pos, r.gap)
-	for i, g := range gaps {
-		c += uint64(g) + 1
-		gaps[i] = uint32(c)
-	}
+	dst = slices.Grow(append(dst, c), int(r.n)-1)[:from+int(r.n)]
 	// They ascend, so the last is the largest.
-	if c >= uint64(f.toc.k) {
-		return nil, f.corrupt(secCodes, r.at, fmt.Sprintf("codes below %d", f.toc.k), c)
+	if last := kernel.UnpackAscending(dst[from+1:], c, r.gaps(f.toc.k)); last >= uint64(f.toc.k) {
+		return nil, f.corrupt(secCodes, r.at, fmt.Sprintf("codes below %d", f.toc.k), last)
 	}
 	return dst, nil
 }

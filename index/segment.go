@@ -84,13 +84,8 @@ func (s *Segment) Codes(dst []uint32, ord uint32) (_ []uint32, err error) {
 		}
 		return dst, nil
 	}
-	pos := uint64(codeWidth(s.f.toc.k)) + uint64(n-1)*uint64(r.gap)
-	unpack(dst, r.bits, pos, r.place)
-	for i, at := range dst {
-		if uint64(at) >= uint64(len(d)) {
-			return nil, s.f.corrupt(secCodes, r.at, fmt.Sprintf("token %d: a place below %d", i, n), uint64(at))
-		}
-		dst[i] = d[at]
+	if top := kernel.UnpackChosen(dst, d, r.places(s.f.toc.k)); uint64(top) >= uint64(n) {
+		return nil, s.f.corrupt(secCodes, r.at, fmt.Sprintf("places below %d", n), top)
 	}
 	return dst, nil
 }
@@ -139,8 +134,9 @@ func (s *Segment) InvNorms(dst []float32, ord uint32) (_ []float32, err error) {
 	if err != nil {
 		return nil, err
 	}
+	norm := s.f.norm
 	for i, v := range p {
-		dst[i] = s.f.norm[v]
+		dst[i] = norm[v]
 	}
 	return dst, nil
 }
@@ -166,29 +162,21 @@ func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error
 	if err != nil {
 		return nil, err
 	}
-	dst = slices.Grow(dst, len(list)) // an ordinal takes a byte at least
-	next, docs := uint64(0), s.f.toc.docs
-	for i := 0; i < len(list); {
-		v, n := uint64(list[i]), 1
-		if i+1 < len(list) && v&uint64(list[i+1]) < 0x80 {
-			// Of one byte or two, without a branch: which of them is hard to predict.
-			more := v >> 7
-			v = v&0x7f | uint64(list[i+1])<<7&-more
-			n += int(more)
-		} else if v >= 0x80 {
-			if v, n = binary.Uvarint(list[i:]); n <= 0 {
-				return nil, s.f.corrupt(secPostings, from+uint64(i), nil, "varint runs over the end of the list")
-			}
-		}
-		if v >= docs || next+v >= docs {
-			return nil, s.f.corrupt(secPostings, from+uint64(i), fmt.Sprintf("an ordinal below %d", docs), fmt.Sprintf("%d+%d", next, v))
-		}
-		next += v
-		dst = append(dst, uint32(next))
-		next++
-		i += n
+	dst = slices.Grow(dst, len(list)+15)[:len(list)+15] // an ordinal takes a byte at least
+	n, bad := kernel.VarintGaps(dst, list, uint32(s.f.toc.docs))
+	dst = dst[:n]
+	if bad == len(list) {
+		return dst, nil
 	}
-	return dst, nil
+	v, size := binary.Uvarint(list[bad:])
+	if size <= 0 {
+		return nil, s.f.corrupt(secPostings, from+uint64(bad), nil, "varint runs over the end of the list")
+	}
+	next := uint64(0)
+	if n > 0 {
+		next = uint64(dst[n-1]) + 1
+	}
+	return nil, s.f.corrupt(secPostings, from+uint64(bad), fmt.Sprintf("an ordinal below %d", s.f.toc.docs), fmt.Sprintf("%d+%d", next, v))
 }
 
 // ID gives a document's external id.

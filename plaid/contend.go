@@ -81,9 +81,7 @@ func (st *state) contenders(w *worker, unit uint32, at, n int) bool {
 		most = max(most, v)
 	}
 	if scales := cb.Scales(); scales != nil {
-		for j, code := range codes {
-			some.invNorms[j] *= scales[code]
-		}
+		kernel.ScaleAt(some.invNorms, scales, codes)
 	}
 	for _, v := range some.invNorms {
 		mostScaled = max(mostScaled, v)

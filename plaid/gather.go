@@ -44,7 +44,6 @@ type gather struct {
 type listRun struct {
 	ords []uint32
 	ends []int
-	buf  []uint32
 }
 
 // docBlock is a run of documents of one unit.
@@ -58,7 +57,7 @@ func (g *gather) bytes() int {
 	n := cap(g.sums)*4 + cap(g.blocks)*40
 	for i := range g.chunks {
 		c := &g.chunks[i]
-		n += (cap(c.ords)+cap(c.buf))*4 + cap(c.ends)*8
+		n += cap(c.ords)*4 + cap(c.ends)*8
 	}
 	return n
 }
@@ -176,11 +175,12 @@ func (t *postingStage) run(_, task int) error {
 	seg := st.s.units[u].seg
 	at := task % g.per * listChunk
 	for _, c := range sp.probed[at:min(at+listChunk, len(sp.probed))] {
-		var err error
-		if run.buf, err = seg.Postings(run.buf, c); err != nil {
+		// Behind the other lists, if there is room.
+		list, err := seg.Postings(run.ords[len(run.ords):], c)
+		if err != nil {
 			return fmt.Errorf("postings of centroid %d: %w", c, err)
 		}
-		run.ords = append(run.ords, run.buf...)
+		run.ords = append(slices.Grow(run.ords, cap(list)), list...)
 		run.ends = append(run.ends, len(run.ords))
 	}
 	return nil

@@ -132,9 +132,7 @@ func (st *state) compressed(w *worker, c *candidate) error {
 	w.tokens += len(w.codes)
 	// A centroid's scale s multiplies its residuals: (S + s*r)*n = (S/s + r)*(n*s).
 	if scales := st.s.spaces[space].cb.Scales(); scales != nil {
-		for j, code := range w.codes {
-			w.invNorms[j] *= scales[code]
-		}
+		kernel.ScaleAt(w.invNorms, scales, w.codes)
 	}
 	if len(w.codes) <= compressedTokens {
 		c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms)

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak, grad or adam")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak, grad, adam or unpack")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -25,6 +25,7 @@ func main() {
 		"peak":     genPeak,
 		"grad":     genGrad,
 		"adam":     genAdam,
+		"unpack":   genUnpack,
 	}[*file]
 	if !ok {
 		log.Fatalf("unknown -file %q", *file)
