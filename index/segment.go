@@ -145,6 +145,9 @@ func (s *Segment) InvNorms(dst []float32, ord uint32) (_ []float32, err error) {
 // range of inverse norms.
 func (s *Segment) NormError() float32 { return (s.f.toc.normHi - s.f.toc.normLo) / 508 }
 
+// LeastNorm is the least value of InvNorms that is not 0, or less.
+func (s *Segment) LeastNorm() float32 { return s.f.toc.normLo }
+
 // Postings appends to dst[:0] the ordinals of documents with a token at a centroid, ascending, deleted
 // documents included. A centroid at which the segment has nothing, or not below K, gives an empty list.
 func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error) {

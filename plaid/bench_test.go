@@ -123,6 +123,7 @@ func (s *flatSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
 	return append(dst[:0], s.invNorms[s.at[ord]:s.at[ord+1]]...), nil
 }
 func (s *flatSegment) NormError() float32 { return 0 }
+func (s *flatSegment) LeastNorm() float32 { return 0 }
 func (s *flatSegment) Postings(dst []uint32, c uint32) ([]uint32, error) {
 	return append(dst[:0], s.postings[c]...), nil
 }

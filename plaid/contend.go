@@ -73,22 +73,13 @@ func (st *state) contenders(w *worker, unit uint32, at, n int) bool {
 	some := &w.some
 	codes, norms := w.codes[at:at+n], w.invNorms[at:at+n]
 	some.invNorms = append(some.invNorms[:0], norms...)
-	least, most, mostScaled := float32(math.Inf(1)), float32(0), float32(0)
-	for _, v := range norms {
-		if v != 0 {
-			least = min(least, v)
-		}
-		most = max(most, v)
-	}
 	if scales := cb.Scales(); scales != nil {
 		kernel.ScaleAt(some.invNorms, scales, codes)
 	}
-	for _, v := range some.invNorms {
-		mostScaled = max(mostScaled, v)
-	}
+	most, mostScaled := kernel.Largest(norms), kernel.Largest(some.invNorms)
 	off := float64(u.seg.NormError())
 	if off > 0 && most > 0 {
-		if off = off / (float64(least) - off); !(off >= 0) {
+		if off = off / (float64(u.seg.LeastNorm()) - off); !(off >= 0) {
 			return false
 		}
 	}

@@ -15,6 +15,7 @@ import (
 type roundedSegment struct{ *memSegment }
 
 func (s roundedSegment) NormError() float32 { return 2e-3 }
+func (s roundedSegment) LeastNorm() float32 { return s.memSegment.LeastNorm() - 2e-3 }
 func (s roundedSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
 	dst, err := s.memSegment.InvNorms(dst, ord)
 	r := rand.New(rand.NewPCG(uint64(ord), 9))

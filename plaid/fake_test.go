@@ -66,6 +66,17 @@ func (s *memSegment) InvNorms(dst []float32, ord uint32) ([]float32, error) {
 	return append(dst[:0], s.enc[ord].InvNorms...), nil
 }
 func (s *memSegment) NormError() float32 { return 0 }
+func (s *memSegment) LeastNorm() float32 {
+	least := float32(math.Inf(1))
+	for i := range s.enc {
+		for _, v := range s.enc[i].InvNorms {
+			if v != 0 {
+				least = min(least, v)
+			}
+		}
+	}
+	return least
+}
 func (s *memSegment) Postings(dst []uint32, c uint32) ([]uint32, error) {
 	return append(dst[:0], s.postings[c]...), nil
 }

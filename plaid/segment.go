@@ -18,6 +18,7 @@ type segment interface {
 	Residuals(ord uint32) ([]byte, error)
 	InvNorms(dst []float32, ord uint32) ([]float32, error)
 	NormError() float32
+	LeastNorm() float32
 	Postings(dst []uint32, centroid uint32) ([]uint32, error)
 	ID(ord uint32) (string, error)
 }

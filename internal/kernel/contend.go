@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Contenders finds the tokens of a document that matter for its exact score. MaxSim takes each query row's largest score
@@ -10,9 +11,7 @@ import (
 // document's. The zero value is ready; it keeps its memory and belongs to one goroutine.
 type Contenders struct {
 	scores []float32
-	hits   []uint16
-	any    []uint16 // per token
-	ones   []float32
+	found  []uint8 // per token: 1 is a contender
 	limits [panelCols]float32
 	max    []float32
 }
@@ -40,14 +39,11 @@ func (c *Contenders) findAt(l isa, dst []uint32, q *ResidualQuery, margin, base 
 		panic(fmt.Sprintf("kernel: %d margins for %d rows", len(margin), q.rows))
 	}
 	n := len(codes)
-	if cap(c.any) < n {
-		c.any, c.hits, c.ones = make([]uint16, n), make([]uint16, 2*n), make([]float32, n)
+	if cap(c.found) < n {
+		c.found = make([]uint8, n)
 		c.scores = alignedSlice(c.scores, n*panelCols)
-		for i := range c.ones {
-			c.ones[i] = 1
-		}
 	}
-	found := c.any[:n]
+	found := c.found[:n]
 	clear(found)
 	c.max = c.max[:0]
 	var acc [panelCols]float32
@@ -61,23 +57,26 @@ func (c *Contenders) findAt(l isa, dst []uint32, q *ResidualQuery, margin, base 
 		for i, m := range margin[at:min(at+w, q.rows)] {
 			c.limits[i] = acc[i] - m
 		}
-		hits := c.hits[:n*(w/lanesStep)]
-		scanRowsAt(l, hits, c.scores[:n*w], w, c.limits[:w], c.ones[:n])
-		if w == panelCols {
-			for t := range found {
-				found[t] |= hits[2*t] | hits[2*t+1]
-			}
-		} else {
-			for t := range found {
-				found[t] |= hits[t]
+		reachRows(l, found, c.scores[:n*w], w, c.limits[:w])
+	}
+	dst = slices.Grow(dst[:0], n)[:n]
+	some := 0
+	for t, h := range found { // most are not: no branch that cannot be foretold
+		dst[some] = uint32(t)
+		some += int(h)
+	}
+	return dst[:some]
+}
+
+// reachRowsGeneric sets a byte of found to 1 for each row of scores, lanes of them, of which one reaches its limit. NaN
+// reaches nothing.
+func reachRowsGeneric(found []uint8, scores []float32, lanes int, limits []float32) {
+	limits = limits[:lanes]
+	for t := range found {
+		for j, v := range scores[t*lanes:][:len(limits)] {
+			if v >= limits[j] {
+				found[t] = 1
 			}
 		}
 	}
-	dst = dst[:0]
-	for t, h := range found {
-		if h != 0 {
-			dst = append(dst, uint32(t))
-		}
-	}
-	return dst
 }

@@ -244,6 +244,27 @@ func scanRows(l isa, hits []uint16, block []float32, lanes int, limits, factors 
 	}
 }
 
+// reachRows is reachRowsGeneric with the instructions of a level.
+func reachRows(l isa, found []uint8, scores []float32, lanes int, limits []float32) {
+	const most = 8 << 10
+	for len(found) > 0 {
+		n := min(len(found), most)
+		switch {
+		case l >= isaAVX512 && lanes == 32:
+			reachRows32AVX512(&found[0], &scores[0], n, &limits[0])
+		case l >= isaAVX512 && lanes == 16:
+			reachRows16AVX512(&found[0], &scores[0], n, &limits[0])
+		case l >= isaAVX2 && lanes == 32:
+			reachRows32AVX2(&found[0], &scores[0], n, &limits[0])
+		case l >= isaAVX2 && lanes == 16:
+			reachRows16AVX2(&found[0], &scores[0], n, &limits[0])
+		default:
+			reachRowsGeneric(found[:n], scores, lanes, limits)
+		}
+		found, scores = found[n:], scores[n*lanes:]
+	}
+}
+
 // addLevels does what it can of FloatLevels.Add and returns how many values that is.
 func addLevels(l isa, t *FloatLevels, dst, cent []float32, scale float32, row []byte) int {
 	n := min(len(dst), maxStream) &^ 15

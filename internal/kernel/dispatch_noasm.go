@@ -33,6 +33,10 @@ func scanRows(_ isa, hits []uint16, block []float32, lanes int, limits, factors 
 	scanRowsGeneric(hits, block, lanes, limits, factors)
 }
 
+func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float32) {
+	reachRowsGeneric(found, scores, lanes, limits)
+}
+
 func addLevels(isa, *FloatLevels, []float32, []float32, float32, []byte) int { return 0 }
 func prefetchBytes([]byte)                                                   {}
 

@@ -140,6 +140,62 @@ loop:
 	VZEROUPPER
 	RET
 
+// func reachRows16AVX2(found *uint8, scores *float32, rows int, limit *float32)
+// Requires: AVX
+TEXT ·reachRows16AVX2(SB), NOSPLIT, $0-32
+	MOVQ    found+0(FP), AX
+	MOVQ    scores+8(FP), CX
+	MOVQ    rows+16(FP), DX
+	MOVQ    limit+24(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+
+loop:
+	VCMPPS    $0x12, (CX), Y0, Y2
+	VCMPPS    $0x12, 32(CX), Y1, Y3
+	VORPS     Y3, Y2, Y2
+	VMOVMSKPS Y2, BX
+	TESTL     BX, BX
+	SETNE     BL
+	ORB       BL, (AX)
+	INCQ      AX
+	ADDQ      $0x40, CX
+	DECQ      DX
+	JNE       loop
+	VZEROUPPER
+	RET
+
+// func reachRows32AVX2(found *uint8, scores *float32, rows int, limit *float32)
+// Requires: AVX
+TEXT ·reachRows32AVX2(SB), NOSPLIT, $0-32
+	MOVQ    found+0(FP), AX
+	MOVQ    scores+8(FP), CX
+	MOVQ    rows+16(FP), DX
+	MOVQ    limit+24(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+
+loop:
+	VCMPPS    $0x12, (CX), Y0, Y4
+	VCMPPS    $0x12, 32(CX), Y1, Y5
+	VORPS     Y5, Y4, Y4
+	VCMPPS    $0x12, 64(CX), Y2, Y5
+	VORPS     Y5, Y4, Y4
+	VCMPPS    $0x12, 96(CX), Y3, Y5
+	VORPS     Y5, Y4, Y4
+	VMOVMSKPS Y4, BX
+	TESTL     BX, BX
+	SETNE     BL
+	ORB       BL, (AX)
+	INCQ      AX
+	ADDQ      $0x80, CX
+	DECQ      DX
+	JNE       loop
+	VZEROUPPER
+	RET
+
 // func maxU32AVX2(x *uint32, n int) uint32
 // Requires: AVX, AVX2
 TEXT ·maxU32AVX2(SB), NOSPLIT, $0-20
@@ -269,6 +325,50 @@ loop:
 	ADDQ         $0x04, DI
 	DECQ         BX
 	JNE          loop
+	VZEROUPPER
+	RET
+
+// func reachRows16AVX512(found *uint8, scores *float32, rows int, limit *float32)
+// Requires: AVX, AVX512F
+TEXT ·reachRows16AVX512(SB), NOSPLIT, $0-32
+	MOVQ    found+0(FP), AX
+	MOVQ    scores+8(FP), CX
+	MOVQ    rows+16(FP), DX
+	MOVQ    limit+24(FP), BX
+	VMOVUPS (BX), Z0
+
+loop:
+	VCMPPS   $0x12, (CX), Z0, K1
+	KORTESTW K1, K1
+	SETNE    BL
+	ORB      BL, (AX)
+	INCQ     AX
+	ADDQ     $0x40, CX
+	DECQ     DX
+	JNE      loop
+	VZEROUPPER
+	RET
+
+// func reachRows32AVX512(found *uint8, scores *float32, rows int, limit *float32)
+// Requires: AVX, AVX512F
+TEXT ·reachRows32AVX512(SB), NOSPLIT, $0-32
+	MOVQ    found+0(FP), AX
+	MOVQ    scores+8(FP), CX
+	MOVQ    rows+16(FP), DX
+	MOVQ    limit+24(FP), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+
+loop:
+	VCMPPS   $0x12, (CX), Z0, K1
+	VCMPPS   $0x12, 64(CX), Z1, K2
+	KORTESTW K1, K2
+	SETNE    BL
+	ORB      BL, (AX)
+	INCQ     AX
+	ADDQ     $0x80, CX
+	DECQ     DX
+	JNE      loop
 	VZEROUPPER
 	RET
 

@@ -28,6 +28,10 @@ func sumRowsU8(l isa, dst []uint32, acc []uint8, lanes int) {
 	}
 }
 
+func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float32) {
+	reachRowsGeneric(found, scores, lanes, limits)
+}
+
 func scanRows(_ isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
 	scanRowsGeneric(hits, block, lanes, limits, factors)
 }

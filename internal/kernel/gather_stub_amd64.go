@@ -25,6 +25,16 @@ func sumRowsAVX2(dst *uint32, acc *uint8, lanes int, rows int)
 //go:noescape
 func scanRowsAVX2(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
 
+// reachRows16AVX2 sets a byte of found to 1 for each of rows > 0 rows of 16 scores that reaches a limit, and leaves the others.
+//
+//go:noescape
+func reachRows16AVX2(found *uint8, scores *float32, rows int, limit *float32)
+
+// reachRows32AVX2 sets a byte of found to 1 for each of rows > 0 rows of 32 scores that reaches a limit, and leaves the others.
+//
+//go:noescape
+func reachRows32AVX2(found *uint8, scores *float32, rows int, limit *float32)
+
 // maxU32AVX2 is the largest of n > 0 values.
 //
 //go:noescape
@@ -40,6 +50,16 @@ func raise64AVX512(acc *uint8, stride int, row *uint8, ords *uint32, n int, firs
 //
 //go:noescape
 func scanRowsAVX512(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
+
+// reachRows16AVX512 sets a byte of found to 1 for each of rows > 0 rows of 16 scores that reaches a limit, and leaves the others.
+//
+//go:noescape
+func reachRows16AVX512(found *uint8, scores *float32, rows int, limit *float32)
+
+// reachRows32AVX512 sets a byte of found to 1 for each of rows > 0 rows of 32 scores that reaches a limit, and leaves the others.
+//
+//go:noescape
+func reachRows32AVX512(found *uint8, scores *float32, rows int, limit *float32)
 
 // maxU32AVX512 is the largest of n > 0 values.
 //

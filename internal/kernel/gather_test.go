@@ -142,3 +142,42 @@ func TestMaxU32(t *testing.T) {
 		}
 	})
 }
+
+func TestReachRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 62))
+	for _, lanes := range []int{16, 32} {
+		for _, rows := range []int{1, 2, 7, 130} {
+			scores, limits := normals(r, rows*lanes), normals(r, lanes)
+			for i := range limits {
+				limits[i] += 3
+			}
+			limits[r.IntN(lanes)] = float32(math.Inf(1))
+			for i := range scores {
+				switch r.IntN(4 * lanes) {
+				case 0:
+					scores[i] = limits[i%lanes]
+				case 1:
+					scores[i] = float32(math.NaN())
+				}
+			}
+			before, want := make([]uint8, rows), make([]uint8, rows)
+			for i := range before {
+				before[i] = uint8(r.IntN(8) / 7)
+				want[i] = before[i]
+			}
+			for i, v := range scores {
+				if v >= limits[i%lanes] {
+					want[i/lanes] = 1
+				}
+			}
+			eachISA(t, func(t *testing.T, l isa) {
+				f, s, m := newGuard(t, rows), newGuard(t, 4*len(scores)), newGuard(t, 4*lanes)
+				for _, after := range []bool{true, false} {
+					got := guarded(f, before, after)
+					reachRows(l, got, guarded(s, scores, after), lanes, guarded(m, limits, after))
+					require.Equal(t, want, got, "lanes %d rows %d", lanes, rows)
+				}
+			})
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sync"
 	"unsafe"
 )
 
@@ -247,6 +248,11 @@ func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residual
 // residualScratch is the number of bytes of decoded rows at a time: 48 rows of dimension 128.
 const residualScratch = 6 << 10
 
+// decodedRows is memory for them: on the stack it would be cleared for every document.
+type decodedRows [residualScratch + 64]uint8
+
+var decoded = sync.Pool{New: func() any { return new(decodedRows) }}
+
 // scoreRows is where a panel's scores go: as many values per token as the panel has lanes, stride from one to the next.
 type scoreRows struct {
 	data   []float32
@@ -262,12 +268,13 @@ func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []
 	for i := range acc {
 		acc[i] = float32(math.Inf(-1))
 	}
-	var buf [residualScratch + 64]uint8
 	var row [panelCols]float32
 	if out.data == nil {
 		out.data = row[:] // each over the last
 	}
-	off := int(-uintptr(unsafe.Pointer(&buf)) % 64) // stores that cross cache lines cost twice
+	buf := decoded.Get().(*decodedRows)
+	defer decoded.Put(buf)
+	off := int(-uintptr(unsafe.Pointer(buf)) % 64) // stores that cross cache lines cost twice
 	scratch, stride := buf[off:off+residualScratch], 4*q.groups
 	if stride > len(scratch) {
 		scratch = make([]uint8, stride) // a dimension of more than 6144

@@ -13,6 +13,7 @@ type Rows struct {
 	m, k  int
 	scale []float32 // of bytes, one per row
 	zero  []int32
+	step  float32 // the largest scale
 }
 
 type rowsKind uint8
@@ -54,15 +55,9 @@ func (x *Rows) Slice(from, to int) Rows {
 	return s
 }
 
-// Step returns the largest step from one byte to the next that a row has: bytes are off by half of it at most. It is 0 for
-// other rows than bytes, and NaN when there is a row with NaN or infinity.
-func (x *Rows) Step() float32 {
-	var most float32
-	for _, s := range x.scale {
-		most = max(most, s) // of NaN, NaN
-	}
-	return most
-}
+// Step returns the largest step from one byte to the next that a row has, or one of those that these rows were cut from:
+// bytes are off by half of it at most. It is 0 for other rows than bytes, and NaN when there is a row with NaN or infinity.
+func (x *Rows) Step() float32 { return x.step }
 
 func (x *Rows) units() int {
 	if x.kind == rowsInt8 {
@@ -82,7 +77,7 @@ func (x *Rows) reset(kind rowsKind, a []float32, lda, m, k int) {
 	if m < 0 || k <= 0 || lda < k || (m > 0 && len(a) < (m-1)*lda+k) {
 		panic(fmt.Sprintf("kernel: rows %d x %d at stride %d from %d values", m, k, lda, len(a)))
 	}
-	x.kind, x.m, x.k = kind, m, k
+	x.kind, x.m, x.k, x.step = kind, m, k, 0
 	x.data = alignedSlice(x.data, m*x.rowStride())
 }
 
@@ -106,12 +101,18 @@ func (x *Rows) bf16At(l isa, a []float32, lda, m, k int) {
 // its products.
 func (x *Rows) Int8(a []float32, lda, m, k int) { x.int8At(active, a, lda, m, k) }
 
+// Largest returns the largest of zero and the values of v, NaN left out.
+func Largest(v []float32) float32 {
+	_, high, _ := rowRange(active, v)
+	return high
+}
+
 func (x *Rows) int8At(l isa, a []float32, lda, m, k int) {
 	x.reset(rowsInt8, a, lda, m, k)
 	if cap(x.scale) < m {
 		x.scale, x.zero = make([]float32, m), make([]int32, m)
 	}
-	x.scale, x.zero = x.scale[:m], x.zero[:m]
+	x.scale, x.zero, x.step = x.scale[:m], x.zero[:m], 0
 	s := x.rowStride()
 	for i := range m {
 		v, row := a[i*lda:i*lda+k], x.data[i*s:(i+1)*s]
@@ -120,6 +121,7 @@ func (x *Rows) int8At(l isa, a []float32, lda, m, k int) {
 		switch {
 		case abs >= 0x7f800000:
 			x.scale[i], x.zero[i] = float32(math.NaN()), 0
+			x.step = x.scale[i]
 			clear(row[:(k+3)/4])
 			continue
 		case high-low > math.MaxFloat32 || inv > math.MaxFloat32 || scale < 0x1p-126:
@@ -132,6 +134,7 @@ func (x *Rows) int8At(l isa, a []float32, lda, m, k int) {
 		}
 		zero := uint32(math.RoundToEven(float64(-low * inv)))
 		x.scale[i], x.zero[i] = scale, int32(zero)
+		x.step = max(x.step, scale) // of NaN, NaN
 		quantize(l, row, v, inv, zero)
 		if r := k % 4; r > 0 {
 			row[k/4] &= 1<<(8*r) - 1

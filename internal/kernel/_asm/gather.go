@@ -15,6 +15,8 @@ func genGather(s isa) {
 		genRaise(s, 64)
 	}
 	genScan(s)
+	genReach(s, 16)
+	genReach(s, 32)
 	genMaxU32(s)
 }
 
@@ -149,6 +151,54 @@ func genScan(s isa) {
 	ADDQ(stride, hits)
 	ADDQ(step, block)
 	ADDQ(Imm(4), factor)
+	DECQ(rows)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// genReach writes the search for rows of scores, lanes of them, of which any reaches its limit.
+func genReach(s isa, lanes int) {
+	name := label("reachRows%d%s", lanes, s)
+	TEXT(name, NOSPLIT, "func(found *uint8, scores *float32, rows int, limit *float32)")
+	Pragma("noescape")
+	Doc(label("%s sets a byte of found to 1 for each of rows > 0 rows of %d scores that reaches a limit, and leaves the others.", name, lanes))
+	found, scores, rows, limit := load64("found"), load64("scores"), load64("rows"), load64("limit")
+	nv := lanes / s.lanes()
+	lim := s.vs(nv)
+	for i, r := range lim {
+		VMOVUPS(Mem{Base: limit, Disp: i * s.width()}, r)
+	}
+	any := GP32()
+	Label("loop")
+	// Less or equal, ordered: the limit and the score, so that the score may come from memory.
+	if s == avx512 {
+		k := make([]Op, nv)
+		for i := range nv {
+			r := K()
+			VCMPPS(Imm(18), Mem{Base: scores, Disp: 64 * i}, lim[i], r)
+			k[i] = r
+		}
+		KORTESTW(k[0], k[nv-1])
+		SETNE(any.As8())
+	} else {
+		var or VecVirtual
+		for i := range nv {
+			c := YMM()
+			VCMPPS(Imm(18), Mem{Base: scores, Disp: 32 * i}, lim[i], c)
+			if i == 0 {
+				or = c
+			} else {
+				VORPS(c, or, or)
+			}
+		}
+		VMOVMSKPS(or, any)
+		TESTL(any, any)
+		SETNE(any.As8())
+	}
+	ORB(any.As8(), Mem{Base: found})
+	INCQ(found)
+	ADDQ(Imm(uint64(4*lanes)), scores)
 	DECQ(rows)
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
