@@ -212,12 +212,28 @@ func readLength(fsys vfs.FS, dir, name string, length int64) ([]byte, error) {
 	return b, nil
 }
 
-// loadCodebook reads a codebook that a manifest names. Unless whole is set, its checksum tells that it is the one.
-func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int, whole bool) (*quant.Codebook, error) {
-	b, err := readLength(fsys, dir, c.File, c.Length)
+// loadCodebook reads a codebook that a manifest names. Unless whole is set, its checksum tells that it is the one. The file
+// is mapped while it is parsed, which is quicker than reading it into memory that has to come into being first.
+func loadCodebook(fsys vfs.FS, dir string, c manCodebook, dim int, whole bool) (cb *quant.Codebook, err error) {
+	m, err := fsys.Map(filepath.Join(dir, c.File))
+	if err != nil {
+		return nil, missing(c.File, err)
+	}
+	defer m.Close()
+	if n := int64(len(m.Bytes())); n != c.Length {
+		return nil, &CorruptError{File: c.File, Section: "length", Offset: -1, Want: c.Length, Got: n}
+	}
+	err = Guard(func() (err error) {
+		cb, err = parseCodebook(m.Bytes(), c, dim, whole)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
+	return cb, nil
+}
+
+func parseCodebook(b []byte, c manCodebook, dim int, whole bool) (*quant.Codebook, error) {
 	if !whole && c.CRC == codebookCRC(b) {
 		if cb, err := quant.ParseCodebookAs(b, c.ID); err == nil && cb.Dim() == dim {
 			return cb, nil

@@ -87,7 +87,7 @@ func (st *state) prepareSpace(ranks int) {
 		sp.gemm.Repack(sp.rot, lanes, dim, dim)
 	}
 	if cap(sp.base) < k*lanes {
-		sp.base = kernel.Large[float32](k * lanes)
+		sp.base = kernel.LargeUnset[float32](k * lanes)
 	}
 	sp.base = sp.base[:k*lanes]
 	for i := range st.workers {

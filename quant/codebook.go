@@ -93,6 +93,12 @@ func (c *Codebook) init() error {
 			return fmt.Errorf("quant: %s: value %d is %v: %w", p.name, i, p.v[i], err)
 		}
 	}
+	c.derive()
+	return nil
+}
+
+// derive makes of parts that are as they must be what follows from them.
+func (c *Codebook) derive() {
 	if c.kind == rotationHadamard {
 		c.rot = newRotation(c.dim, c.seed)
 	}
@@ -106,7 +112,6 @@ func (c *Codebook) init() error {
 			c.invScale[i] = 1 / s
 		}
 	}
-	return nil
 }
 
 // part is one array of a codebook, with what its values must satisfy.
@@ -183,17 +188,18 @@ func (c *Codebook) Rows8() *kernel.Rows {
 	return c.low
 }
 
-// MaxNorm returns the norm of the longest centroid, computed at first use.
+// MaxNorm returns the norm of the longest centroid, computed at first use where parsing has not done so.
 func (c *Codebook) MaxNorm() float32 {
-	c.normOnce.Do(func() {
-		var most float32
-		for i := range c.k {
-			row := c.centroid(uint32(i))
-			most = max(most, kernel.Dot(row, row))
-		}
-		c.maxNorm = float32(math.Sqrt(float64(most)))
-	})
+	c.normOnce.Do(func() { c.maxNorm = float32(math.Sqrt(float64(longest(c.centroids, c.dim)))) })
 	return c.maxNorm
+}
+
+// longest gives the square of the norm of the longest row: NaN or infinite if a value is, or if it leaves float32.
+func longest(rows []float32, dim int) (square float32) {
+	for i := 0; i < len(rows); i += dim {
+		square = max(square, kernel.Dot(rows[i:i+dim], rows[i:i+dim]))
+	}
+	return square
 }
 
 // Cutoffs returns the 2^nbits-1 ascending bucket boundaries: a residual's level is the number of cutoffs

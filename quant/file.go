@@ -108,6 +108,18 @@ func floats(v []float32, b []byte) {
 	}
 }
 
+// loadFloats reads len(v) values of size bytes, 2 or 4.
+func loadFloats(v []float32, b []byte, size int) {
+	if size == 2 {
+		kernel.LoadF16(v, b)
+	} else {
+		floats(v, b)
+	}
+}
+
+// blockValues is how many values are read from a file before they are looked at: 32 KB of float32.
+const blockValues = 8 << 10
+
 // ParseCodebook reads a codebook file. Every field is checked before it is used, and memory is bounded by
 // a small multiple of len(b), which is not kept. Errors are *FormatError and wrap ErrCorrupt or ErrVersion.
 func ParseCodebook(b []byte) (*Codebook, error) {
@@ -209,12 +221,8 @@ func parseCodebook(b []byte) (*Codebook, error) {
 		if n == 0 {
 			return nil
 		}
-		v := kernel.Large[float32](n)
-		if size == 2 {
-			kernel.LoadF16(v, b[off:])
-		} else {
-			floats(v, b[off:])
-		}
+		v := kernel.LargeUnset[float32](n)
+		loadFloats(v, b[off:], size)
 		off += n * size
 		return v
 	}
@@ -240,12 +248,24 @@ func parseCodebook(b []byte) (*Codebook, error) {
 	if rank > 0 {
 		c.focus = &focus{dim: c.dim, dirs: next("directions", int(rank*dim), 4), strength: next("strengths", int(rank), 4)}
 	}
-	c.centroids = next("centroids", int(k)*int(dim), int(csize))
+	// The centroids are most of it, and are looked at while they are in cache.
+	at["centroids"] = off
+	c.centroids = kernel.LargeUnset[float32](int(k) * int(dim))
+	square := float32(0)
+	for i, rows := 0, c.dim*max(blockValues/c.dim, 1); i < len(c.centroids); i += rows {
+		part := c.centroids[i:min(i+rows, len(c.centroids))]
+		loadFloats(part, b[off+i*int(csize):], int(csize))
+		square = max(square, longest(part, c.dim))
+	}
+	finite := square <= math.MaxFloat32 // and so is every value
 	if csize == 4 && isHalf(c.centroids) {
 		return nil, corrupt("centroid type", 22, centroidsHalf, centroidsFloat)
 	}
 	sizes := map[string]int{"scales": 2, "centroids": int(csize)}
 	for _, p := range c.parts() {
+		if p.name == "centroids" && finite {
+			continue
+		}
 		i, err := p.check()
 		if err == nil {
 			continue
@@ -263,8 +283,10 @@ func parseCodebook(b []byte) (*Codebook, error) {
 		}
 		return nil, corrupt(p.name, at[p.name]+i*size, want, p.v[i])
 	}
-	if err := c.init(); err != nil {
-		return nil, corrupt("codebook", 0, "a valid one", err)
+	c.k = int(k)
+	c.derive()
+	if finite {
+		c.normOnce.Do(func() { c.maxNorm = float32(math.Sqrt(float64(square))) })
 	}
 	return c, nil
 }

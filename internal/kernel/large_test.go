@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -23,4 +24,32 @@ func TestLarge(t *testing.T) {
 		require.Equal(t, n, cap(b))
 	}
 	require.Len(t, Large[uint8](largePage+3), largePage+3)
+}
+
+// TestLargeUnset makes and drops tables, so that memory is used again: zeros are zeros then, too, and what a table holds is
+// its own.
+func TestLargeUnset(t *testing.T) {
+	for i := range 8 {
+		n := (i%3+1)*largePage/2 + i
+		a, zero := LargeUnset[uint16](n), Large[uint16](n)
+		require.Len(t, a, n)
+		require.Equal(t, n, cap(a))
+		require.Zero(t, uintptr(unsafe.Pointer(&a[0]))%largePage)
+		for j := range a {
+			a[j] = uint16(i + 1)
+		}
+		for j, v := range zero {
+			if v != 0 {
+				require.Zero(t, v, j)
+			}
+			zero[j] = 0xffff
+		}
+		for j, v := range a {
+			if v != uint16(i+1) {
+				require.Equal(t, uint16(i+1), v, j)
+			}
+		}
+		runtime.GC()
+	}
+	require.Equal(t, []float32{0, 0, 0}, LargeUnset[float32](3))
 }
