@@ -63,15 +63,15 @@ func (t *compressedStage) run(worker, task int) error {
 	st := (*state)(t)
 	w := &st.workers[worker]
 	chunk := st.round[task*compressedChunk : min((task+1)*compressedChunk, len(st.round))]
-	return st.eachLoaded(w, chunk, func(c *candidate) error {
+	return st.eachLoaded(w, chunk, func(c *candidate, next []byte) error {
 		var err error
-		switch {
-		case len(w.codes) == 0:
-			c.approx = float32(math.Inf(-1))
-		case !st.spaces[st.s.units[c.unit].space].compressed:
-			c.approx, err = st.exact(w, c.unit)
-		default:
-			err = st.compressed(w, c)
+		if len(w.codes) > 0 && st.spaces[st.s.units[c.unit].space].compressed {
+			err = st.compressed(w, c, next)
+		} else {
+			kernel.Prefetch(next)
+			if c.approx = float32(math.Inf(-1)); len(w.codes) > 0 {
+				c.approx, err = st.exact(w, c.unit)
+			}
 		}
 		if c.approx != c.approx { // as in topk; keepBest takes no NaN
 			c.approx = float32(math.Inf(-1))
@@ -81,23 +81,27 @@ func (t *compressedStage) run(worker, task int) error {
 }
 
 // eachLoaded calls f with documents one after the other, while they are what w has loaded. They lie scattered in memory: the
-// next one is on its way while one is scored, and what is read of those after it.
-func (st *state) eachLoaded(w *worker, docs []candidate, f func(c *candidate) error) error {
+// next one is on its way while one is scored, and what is read of those after it. f is to ask for next, the residuals of the
+// next one.
+func (st *state) eachLoaded(w *worker, docs []candidate, f func(c *candidate, next []byte) error) error {
 	st.prefetch(docs[:min(2, len(docs))])
-	if err := st.loadAhead(w, docs[0]); err != nil {
+	next, err := st.loadAhead(w, docs[0])
+	if err != nil {
 		return err
 	}
+	kernel.Prefetch(next)
 	for i := range docs {
 		w.loaded, w.ahead = w.ahead, w.loaded
+		next = nil
 		if i+1 < len(docs) {
 			if i+2 < len(docs) {
 				st.prefetch(docs[i+2 : i+3])
 			}
-			if err := st.loadAhead(w, docs[i+1]); err != nil {
+			if next, err = st.loadAhead(w, docs[i+1]); err != nil {
 				return err
 			}
 		}
-		if err := f(&docs[i]); err != nil {
+		if err := f(&docs[i], next); err != nil {
 			return err
 		}
 	}
@@ -113,20 +117,20 @@ func (st *state) prefetch(docs []candidate) {
 	}
 }
 
-// loadAhead reads a document into w.ahead and asks for its residuals.
-func (st *state) loadAhead(w *worker, c candidate) error {
+// loadAhead reads a document into w.ahead and gives its residuals, if they are to be asked for.
+func (st *state) loadAhead(w *worker, c candidate) ([]byte, error) {
 	u := &st.s.units[c.unit]
 	if err := w.ahead.load(u, c.ord, st.s.spaces[u.space].cb.RowBytes()); err != nil {
-		return err
+		return nil, err
 	}
-	if len(w.ahead.codes) > 0 && w.ahead.mapped {
-		kernel.Prefetch(w.ahead.residuals)
+	if len(w.ahead.codes) == 0 || !w.ahead.mapped {
+		return nil, nil
 	}
-	return nil
+	return w.ahead.residuals, nil
 }
 
 // compressed scores the loaded document, which has tokens, in the compressed domain: a long one in pieces.
-func (st *state) compressed(w *worker, c *candidate) error {
+func (st *state) compressed(w *worker, c *candidate, next []byte) error {
 	space := st.s.units[c.unit].space
 	sp := &st.spaces[space]
 	w.tokens += len(w.codes)
@@ -135,9 +139,10 @@ func (st *state) compressed(w *worker, c *candidate) error {
 		kernel.ScaleAt(w.invNorms, scales, w.codes)
 	}
 	if len(w.codes) <= compressedTokens {
-		c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms)
+		c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms, next)
 		return nil
 	}
+	kernel.Prefetch(next)
 	w.startMax(st.rows, st.lanes)
 	rowBytes := len(w.residuals) / len(w.codes)
 	for at := 0; at < len(w.codes); at += compressedTokens {
@@ -299,7 +304,8 @@ type shortlistStage state
 func (t *shortlistStage) run(worker, task int) error {
 	st := (*state)(t)
 	some := st.round[task*scoreChunk : min((task+1)*scoreChunk, len(st.round))]
-	return st.eachLoaded(&st.workers[worker], some, func(c *candidate) (err error) {
+	return st.eachLoaded(&st.workers[worker], some, func(c *candidate, next []byte) (err error) {
+		kernel.Prefetch(next)
 		c.sum, err = st.offer(worker, c.unit, c.ord)
 		return err
 	})

@@ -189,7 +189,7 @@ func (b *bench) kernels() []aKernel {
 			rows[i] = byte(r.Uint32())
 		}
 		rq := kernel.NewResidualQuery(levels, q, queryRows)
-		out = append(out, aKernel{name: "maxsim_" + string(rune('0'+bits)) + "bit", work: one, docs: 1, call: func() { rq.MaxSim(base, codes, rows, norms) }})
+		out = append(out, aKernel{name: "maxsim_" + string(rune('0'+bits)) + "bit", work: one, docs: 1, call: func() { rq.MaxSim(base, codes, rows, norms, nil) }})
 	}
 	// A posting list of every third of so many documents as a block of stage 3 has.
 	rows, list := make([]uint8, 512<<10), []uint32{}

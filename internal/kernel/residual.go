@@ -202,8 +202,9 @@ func (q *ResidualQuery) Max(out, base []float32, codes []uint32, residuals []byt
 }
 
 // MaxSim returns the sum of Max over the query's rows, added in ascending order. There must be at least one token.
-func (q *ResidualQuery) MaxSim(base []float32, codes []uint32, residuals []byte, invNorms []float32) float32 {
-	return q.maxSimAt(active, base, codes, residuals, invNorms)
+// Meanwhile it asks the memory for the residuals of the next document, part by part, because that has to wait for all at once.
+func (q *ResidualQuery) MaxSim(base []float32, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
+	return q.maxSimAt(active, base, codes, residuals, invNorms, next)
 }
 
 func (q *ResidualQuery) check(l isa, base []float32, codes []uint32, residuals []byte, invNorms []float32) {
@@ -229,7 +230,7 @@ func (q *ResidualQuery) maxAt(l isa, out, base []float32, codes []uint32, residu
 	}
 }
 
-func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residuals []byte, invNorms []float32) float32 {
+func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
 	q.check(l, base, codes, residuals, invNorms)
 	if len(codes) == 0 {
 		panic("kernel: MaxSim of a document without rows")
@@ -237,7 +238,8 @@ func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residual
 	var acc [panelCols]float32
 	var sum float32
 	for at := 0; at < q.rows; at += panelCols {
-		q.panelMax(l, &acc, at, base, codes, residuals, invNorms, scoreRows{})
+		q.panelMax(l, &acc, at, base, codes, residuals, invNorms, scoreRows{next: next})
+		next = nil
 		for _, v := range acc[:min(panelCols, q.rows-at)] {
 			sum += v
 		}
@@ -257,6 +259,14 @@ var decoded = sync.Pool{New: func() any { return new(decodedRows) }}
 type scoreRows struct {
 	data   []float32
 	stride int
+	next   []byte // to ask the memory for, meanwhile
+}
+
+// askNext asks for one of so many parts of what is to be asked for, in whole cache lines.
+func (o *scoreRows) askNext(parts int) {
+	n := min((len(o.next)/parts+63)/64*64, len(o.next))
+	Prefetch(o.next[:n])
+	o.next = o.next[n:]
 }
 
 // row returns the scores of a token with w lanes.
@@ -286,6 +296,7 @@ func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []
 	rb := q.levels.RowBytes()
 	for len(codes) > 0 {
 		n := min(block, len(codes))
+		out.askNext((len(codes) + block - 1) / block)
 		residualPanel(l, q, acc, at, base, codes[:n], residuals, invNorms, scratch, &out)
 		out.data = out.data[n*out.stride:]
 		codes, residuals, invNorms = codes[n:], residuals[n*rb:], invNorms[n:]

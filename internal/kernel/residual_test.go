@@ -118,7 +118,7 @@ func TestResidualMax(t *testing.T) {
 								for _, v := range out {
 									sum += v
 								}
-								require.Equal(t, sum, q.maxSimAt(im.ISA, base, codes, packed, inv))
+								require.Equal(t, sum, q.maxSimAt(im.ISA, base, codes, packed, inv, packed))
 							}
 						}
 					}
@@ -179,7 +179,7 @@ func TestResidualZero(t *testing.T) {
 	q := NewResidualQuery(l, make([]float32, 16), 1)
 	base := make([]float32, 16)
 	base[0] = 3
-	require.Equal(t, float32(6), q.MaxSim(base, []uint32{0}, make([]byte, 8), []float32{2}))
+	require.Equal(t, float32(6), q.MaxSim(base, []uint32{0}, make([]byte, 8), []float32{2}, nil))
 }
 
 func TestResidualPanics(t *testing.T) {
@@ -197,14 +197,14 @@ func TestResidualPanics(t *testing.T) {
 		"residuals":   func() { q.Max(out, c.base, c.codes, c.packed[1:], c.inv) },
 		"norms":       func() { q.Max(out, c.base, c.codes, c.packed, c.inv[1:]) },
 		"base":        func() { q.Max(out, c.base[:16], []uint32{1}, c.packed, c.inv) },
-		"no tokens":   func() { q.MaxSim(c.base, nil, nil, nil) },
-		"hostile one": func() { q.MaxSim(c.base, []uint32{math.MaxUint32}, c.packed, c.inv) },
+		"no tokens":   func() { q.MaxSim(c.base, nil, nil, nil, nil) },
+		"hostile one": func() { q.MaxSim(c.base, []uint32{math.MaxUint32}, c.packed, c.inv, nil) },
 	} {
 		t.Run(name, func(t *testing.T) { require.Panics(t, f) })
 	}
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		q.Max(out, c.base, c.codes, c.packed, c.inv)
-		q.MaxSim(c.base, c.codes, c.packed, c.inv)
+		q.MaxSim(c.base, c.codes, c.packed, c.inv, c.packed)
 		q.Reset(l, c.query, 5)
 	}))
 }
@@ -219,7 +219,7 @@ func BenchmarkResidual(b *testing.B) {
 			rb, n := dim*nbits/8, 0
 			eachISABench(b, fmt.Sprintf("bits=%d/q=%d/d=%d/dim=%d/docs=%d", nbits, rows, tokens, dim, docs), 2*rows*tokens*dim, func(l isa) {
 				at := n * tokens
-				q.maxSimAt(l, c.base, c.codes[at:at+tokens], c.packed[at*rb:], c.inv[at:])
+				q.maxSimAt(l, c.base, c.codes[at:at+tokens], c.packed[at*rb:], c.inv[at:], nil)
 				n = (n + 1) % docs
 			})
 		}

@@ -6,6 +6,9 @@ import (
 	"math"
 )
 
+// maxUnpacked is the largest number of values that an assembly function gets in one call, some 20 microseconds of it.
+const maxUnpacked = 64 << 10
+
 // Bits are fields of one width, at most 32 bits, one after the other, the lowest bit first: they begin At bits behind the
 // start of Data. Readers are fastest when 64 more bytes follow the last field, but never look beyond Data.
 type Bits struct {
@@ -34,7 +37,7 @@ func (b *Bits) vectors(n, lanes int) int {
 	case step > 0 && room/step+1 < (n+lanes-1)/lanes:
 		n = (room/step + 1) * lanes
 	}
-	return min(n, maxStream)
+	return min(n, maxUnpacked)
 }
 
 // field reads a field whose bits are in the data.
@@ -151,7 +154,7 @@ func ScaleAt(x, table []float32, at []uint32) { scaleAtAt(active, x, table, at) 
 func scaleAtAt(l isa, x, table []float32, at []uint32) {
 	at = at[:len(x)]
 	for len(x) > 0 {
-		n := min(len(x), maxStream)
+		n := min(len(x), maxUnpacked)
 		if top := maxU32(l, at[:n]); uint64(top) >= uint64(len(table)) {
 			panic(fmt.Sprintf("kernel: place %d of a table of %d", top, len(table)))
 		}
@@ -184,7 +187,7 @@ func varintGapsAt(l isa, dst []uint32, list []byte, limit uint32) (n, bad int) {
 	}
 	next := uint32(0)
 	for bad < len(list) {
-		end := min(bad+maxStream, len(list))
+		end := min(bad+maxUnpacked, len(list))
 		for end > bad && list[end-1] >= 0x80 {
 			end--
 		}

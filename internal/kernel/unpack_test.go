@@ -74,7 +74,7 @@ func TestUnpackAscending(t *testing.T) {
 			require.Equal(t, uint64(200<<width+5), unpackAscendingAt(l, make([]uint32, 200), 5, Bits{b, 3, width}))
 		})
 	}
-	large := make([]uint32, maxStream+100)
+	large := make([]uint32, maxUnpacked+100)
 	eachISA(t, func(t *testing.T, l isa) {
 		require.Equal(t, uint64(len(large)-1), unpackAscendingAt(l, large[1:], 0, Bits{Data: make([]byte, 100)}))
 		for i, v := range large {
@@ -196,15 +196,15 @@ func TestVarintGaps(t *testing.T) {
 				}
 			}
 		}
-		in, out = newGuard(t, 3*maxStream), newGuard(t, 12*maxStream+100)
+		in, out = newGuard(t, 3*maxUnpacked), newGuard(t, 12*maxUnpacked+100)
 		for _, v := range []uint64{5, 500, 1 << 16} { // longer than what is done at a time, and not whole there
 			list := []byte{1}
-			for len(list) < 2*maxStream+100 {
+			for len(list) < 2*maxUnpacked+100 {
 				list = binary.AppendUvarint(list, v)
 			}
 			checkVarints(t, l, in, out, list, 1<<31-1)
 			checkVarints(t, l, in, out, append(list, 0x80), 1<<31-1)
-			checkVarints(t, l, in, out, slices.Insert(list, maxStream+10, slices.Repeat([]byte{0xff}, 12)...), 1<<31-1)
+			checkVarints(t, l, in, out, slices.Insert(list, maxUnpacked+10, slices.Repeat([]byte{0xff}, 12)...), 1<<31-1)
 		}
 	})
 	require.Panics(t, func() { VarintGaps(make([]uint32, 15), []byte{0}, 1) })
