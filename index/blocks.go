@@ -3,9 +3,10 @@ package index
 import (
 	"bufio"
 	"encoding/binary"
-	"hash/crc32"
 	"io"
 	"sync/atomic"
+
+	"github.com/golbert/golbert/internal/kernel"
 )
 
 // blockSize is the unit of checksumming: a CRC32C for each so many bytes of a segment file. Disks fail by sectors
@@ -13,10 +14,7 @@ import (
 // look at a document reads no more than it needs.
 const blockSize = 4 << 10
 
-// castagnoli returns the CRC32C table; the standard library caches it.
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
-
-func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli()) }
+func crc32c(b []byte) uint32 { return kernel.CRC32C(0, b) }
 
 // blockWriter writes a file front to back and keeps the checksum of each block.
 type blockWriter struct {
@@ -24,11 +22,10 @@ type blockWriter struct {
 	off  uint64
 	crc  uint32
 	sums []uint32
-	tab  *crc32.Table
 }
 
 func newBlockWriter(w io.Writer) *blockWriter {
-	return &blockWriter{w: bufio.NewWriterSize(w, 256<<10), tab: castagnoli()}
+	return &blockWriter{w: bufio.NewWriterSize(w, 256<<10)}
 }
 
 // Write implements io.Writer.
@@ -39,7 +36,7 @@ func (w *blockWriter) Write(p []byte) (int, error) {
 		if m, err := w.w.Write(p[:n]); err != nil {
 			return total - len(p) + m, err
 		}
-		w.crc = crc32.Update(w.crc, w.tab, p[:n])
+		w.crc = kernel.CRC32C(w.crc, p[:n])
 		w.off += uint64(n)
 		if w.off%blockSize == 0 {
 			w.sums = append(w.sums, w.crc)

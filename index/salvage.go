@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/bits"
 
 	"github.com/golbert/golbert/internal/vfs"
@@ -120,7 +121,7 @@ func unflip(b []byte, whole func([]byte) bool) bool {
 	}
 	// The CRC is linear: a flip changes it by what depends on the place alone. v is that of each bit of a byte, from
 	// the last byte on, with 8 more bits behind it each time.
-	tab := castagnoli()
+	tab := crc32.MakeTable(crc32.Castagnoli)
 	var v [8]uint32
 	for bit := range v {
 		v[bit] = tab[1<<bit]

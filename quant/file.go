@@ -3,7 +3,6 @@ package quant
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
 
 	"github.com/golbert/golbert/internal/kernel"
@@ -22,8 +21,6 @@ const (
 	flagFocus  = 1 << 1
 	flagGroups = 1 << 2
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // MarshalBinary returns the codebook's file. Equal codebooks give equal bytes. The error is always nil.
 func (c *Codebook) MarshalBinary() ([]byte, error) {
@@ -74,7 +71,7 @@ func (c *Codebook) MarshalBinary() ([]byte, error) {
 	} else {
 		putFloats(p, c.centroids)
 	}
-	le.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+	le.PutUint32(b[len(b)-4:], kernel.CRC32C(0, b[:len(b)-4]))
 	return b, nil
 }
 
@@ -191,7 +188,7 @@ func parseCodebook(b []byte) (*Codebook, error) {
 	if want := uint64(fileHeaderSize+4*(cuts+weights)+4) + 2*uint64(scales) + 4*uint64(groups) + 4*uint64(rank)*uint64(dim+1) + uint64(k)*uint64(dim)*csize; want != uint64(len(b)) {
 		return nil, corrupt("file length", 0, want, len(b))
 	}
-	if sum, want := crc32.Checksum(b[:len(b)-4], castagnoli), le.Uint32(b[len(b)-4:]); sum != want {
+	if sum, want := kernel.CRC32C(0, b[:len(b)-4]), le.Uint32(b[len(b)-4:]); sum != want {
 		return nil, corrupt("checksum", len(b)-4, fmt.Sprintf("%08x", want), fmt.Sprintf("%08x", sum))
 	}
 	// The checksum holds; what follows is wrong only in files made to be wrong.

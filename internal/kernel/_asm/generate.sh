@@ -11,11 +11,11 @@ if [ "${1:-}" = -check ]; then
 	cp -r go.mod go.sum ./*.go neon "$tmp/_asm"
 	cd "$tmp/_asm"
 fi
-for f in gemm gemmbf16 gemmint8 maxsim half vector convert gather levels residual peak grad adam unpack; do
+for f in gemm gemmbf16 gemmint8 maxsim half vector convert gather levels residual peak grad adam unpack crc; do
 	go run . -file $f -pkg kernel -out ../${f}_amd64.s -stubs ../${f}_stub_amd64.go
 	made="${f}_amd64.s ${f}_stub_amd64.go"
 	case $f in
-	gemmbf16 | half | levels | grad | adam | unpack) ;; # amd64 only
+	gemmbf16 | half | levels | grad | adam | unpack | crc) ;; # amd64 only
 	*)
 		go run ./neon -file $f -out ../${f}_arm64.s -stubs ../${f}_stub_arm64.go
 		made="$made ${f}_arm64.s ${f}_stub_arm64.go"

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak, grad, adam or unpack")
+	file := flag.String("file", "", "what to generate: gemm, gemmbf16, gemmint8, maxsim, half, vector, convert, gather, levels, residual, peak, grad, adam, unpack or crc")
 	flag.Parse()
 	gen, ok := map[string]func(isa){
 		"gemm":     genGemm,
@@ -26,6 +26,7 @@ func main() {
 		"grad":     genGrad,
 		"adam":     genAdam,
 		"unpack":   genUnpack,
+		"crc":      genCRC,
 	}[*file]
 	if !ok {
 		log.Fatalf("unknown -file %q", *file)
