@@ -86,10 +86,11 @@ func (st *state) prepareSpace(ranks int) {
 	} else {
 		sp.gemm.Repack(sp.rot, lanes, dim, dim)
 	}
-	if cap(sp.base) < k*lanes {
-		sp.base = kernel.LargeUnset[float32](k * lanes)
+	if cap(sp.base.Scores) < k*lanes {
+		sp.base.Scores = kernel.LargeUnset[int16](k * lanes)
 	}
-	sp.base = sp.base[:k*lanes]
+	sp.base.Scores = sp.base.Scores[:k*lanes]
+	st.setUnits()
 	for i := range st.workers {
 		w := &st.workers[i]
 		w.limit = grow(w.limit, lanes)
@@ -106,26 +107,46 @@ func (st *state) prepareSpace(ranks int) {
 	}
 }
 
+// setUnits sets the units of the table of scores: the largest that a row can have, by Cauchy and Schwarz and with some room for
+// products of bytes, fills 16 bits.
+func (st *state) setUnits() {
+	sp, space := &st.spaces[st.cur], &st.s.spaces[st.cur]
+	dim, most := space.cb.Dim(), float64(space.cb.MaxNorm())*float64(space.steepest)
+	sp.base.Unit, sp.inverse = grow(sp.base.Unit, st.lanes), grow(sp.inverse, st.lanes)
+	for j := range st.lanes {
+		square := 0.
+		for _, v := range sp.rot[j*dim:][:dim] {
+			square += float64(v) * float64(v)
+		}
+		unit := float32(min(1.05*math.Sqrt(square)*most, math.MaxFloat32) / math.MaxInt16)
+		inverse := 1 / unit
+		if !(inverse <= math.MaxFloat32) { // nothing but zeros, or as good as that
+			unit, inverse = 0, 0
+		}
+		sp.base.Unit[j], sp.inverse[j] = unit, inverse
+	}
+}
+
 // centroidBlock scores centroids from at on and offers them for probing.
 func (st *state) centroidBlock(worker, at, rows int) {
 	sp, space, w := &st.spaces[st.cur], &st.s.spaces[st.cur], &st.workers[worker]
 	cb, lanes := space.cb, st.lanes
 	dim := cb.Dim()
 	rows = min(rows, cb.K()-at)
-	block := sp.base[at*lanes : (at+rows)*lanes]
+	w.block = grow(w.block, rows*lanes)
+	block := w.block
 	if sp.rows != nil {
 		part := sp.rows.Slice(at, at+rows)
 		sp.low.Gemm(block, lanes, &part, nil)
 	} else {
 		sp.gemm.Gemm(block, lanes, cb.Centroids()[at*dim:], dim, rows, nil)
 	}
-	if st.pl.mode == modeScan {
-		space.divide(block, lanes, at, rows)
-		return
-	}
 	perRow := lanes / 16
 	w.hits = grow(w.hits, rows*perRow)
-	kernel.ScanRows(w.hits, block, lanes, w.limit, space.inverse[at:at+rows])
+	kernel.ScanRows(w.hits, sp.base.Scores[at*lanes:], block, lanes, w.limit, space.inverse[at:at+rows], sp.inverse)
+	if st.pl.mode == modeScan {
+		return
+	}
 	for i, h := range w.hits {
 		if h == 0 {
 			continue
@@ -134,11 +155,7 @@ func (st *state) centroidBlock(worker, at, rows int) {
 		c := uint32(at + r)
 		for ; h != 0; h &= h - 1 {
 			j := lane + bits.TrailingZeros16(h)
-			// The score is made of what is stored, so that it is the same for everyone who asks. The limit leaves
-			// room for its rounding.
-			if l := w.sel[j].push(probeOf(block[r*lanes+j]*space.scale(c), c)); l > w.limit[j] {
-				w.limit[j] = l - 1e-6*float32(math.Abs(float64(l)))
-			}
+			w.limit[j] = w.sel[j].push(probeOf(block[r*lanes+j], c))
 		}
 	}
 }
@@ -202,13 +219,14 @@ func (st *state) collectProbes(nprobe int) {
 	}
 	sp.table = grow(sp.table, len(sp.probed)*lanes)
 	for i, c := range sp.probed {
-		row, out := sp.base[int(c)*lanes:][:st.rows], sp.table[i*lanes:][:lanes]
+		row, out := sp.base.Scores[int(c)*lanes:][:st.rows], sp.table[i*lanes:][:lanes]
 		scale := space.scale(c)
 		for j, v := range row {
 			out[j] = 0
-			// Not below the credit: one step at least, so that a document that was found has a sum above 0.
-			if d := v*scale - sp.credit[j]; d >= 0 {
-				out[j] = uint8(min(d*inv+1.5, 255))
+			// Not below the credit, but for rounding: one step at least, so that a document that was found has a sum above 0.
+			unit := sp.base.Unit[j] * scale
+			if d := float32(v)*unit - sp.credit[j]; d >= -unit {
+				out[j] = uint8(min(max(d, 0)*inv+1.5, 255))
 			}
 		}
 		clear(out[st.rows:])
@@ -224,8 +242,8 @@ func (st *state) means(sp *spaceState, space *space) []float32 {
 	for i := range n {
 		c := int(int64(i) * int64(k) / int64(n))
 		scale := space.scale(uint32(c))
-		for j, v := range sp.base[c*st.lanes:][:st.rows] {
-			st.mean[j] += v * scale
+		for j, v := range sp.base.Scores[c*st.lanes:][:st.rows] {
+			st.mean[j] += float32(v) * sp.base.Unit[j] * scale
 		}
 	}
 	for j := range st.mean {

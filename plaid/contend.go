@@ -27,7 +27,7 @@ const contenderDeviations = 8
 
 // rowError is what makes a query token's scores in the compressed domain differ from exact ones.
 type rowError struct {
-	level float64 // variance of r
+	level float64 // variance of r, and of what 16 bits make of (<q,c> + b)/s
 	base  float64 // variance of b
 	norm  float64 // |q|
 }
@@ -43,7 +43,7 @@ func (st *state) prepareErrors() {
 	for i := range st.spaces {
 		sp, cb := &st.spaces[i], st.s.spaces[i].cb
 		sp.errors = sp.errors[:0]
-		if !sp.compressed || len(sp.base) == 0 || !kernel.FastContenders() {
+		if !sp.compressed || len(sp.base.Scores) == 0 || !kernel.FastContenders() {
 			continue
 		}
 		d, longest := float64(cb.Dim()), float64(cb.MaxNorm())
@@ -53,7 +53,8 @@ func (st *state) prepareErrors() {
 		}
 		for j := range st.rows {
 			q := sp.residual.Error(j)
-			e := rowError{level: q.Level * q.Level, norm: q.Norm}
+			unit := float64(sp.base.Unit[j])
+			e := rowError{level: q.Level*q.Level + unit*unit/12, norm: q.Norm}
 			if sp.rows != nil { // the query in bytes with centroids, and a centroid in bytes with the query
 				e.base = q.Rounding*q.Rounding*longest*longest/d + q.Norm*q.Norm*step*step/12
 			}
@@ -96,7 +97,7 @@ func (st *state) contenders(w *worker, unit uint32, at, n int) bool {
 	}
 	rb := cb.RowBytes()
 	residuals := w.residuals[at*rb : (at+n)*rb]
-	w.tokensLeft = w.contend.Find(w.tokensLeft, &sp.residual, w.margin, sp.base, codes, residuals, some.invNorms)
+	w.tokensLeft = w.contend.Find(w.tokensLeft, &sp.residual, w.margin, &sp.base, codes, residuals, some.invNorms)
 	if m := len(w.tokensLeft); m == 0 || float64(m) > worthwhile*float64(n) {
 		return false
 	}

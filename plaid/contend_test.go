@@ -78,8 +78,11 @@ func TestContendersKeepScores(t *testing.T) {
 				}
 				// A table of centroid scores that is wrong: the maxima tell.
 				r := rand.New(rand.NewPCG(1, 2))
-				for i := range st.spaces[0].base {
-					st.spaces[0].base[i] += .3 * float32(r.NormFloat64())
+				base := &st.spaces[0].base
+				for i := range base.Scores {
+					if unit := base.Unit[i%len(base.Unit)]; unit > 0 {
+						base.Scores[i] = int16(max(min(float64(base.Scores[i])+.3*r.NormFloat64()/float64(unit), 32767), -32767))
+					}
 				}
 				count()
 				// Scores that overflow.

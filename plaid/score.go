@@ -139,7 +139,7 @@ func (st *state) compressed(w *worker, c *candidate, next []byte) error {
 		kernel.ScaleAt(w.invNorms, scales, w.codes)
 	}
 	if len(w.codes) <= compressedTokens {
-		c.approx = sp.residual.MaxSim(sp.base, w.codes, w.residuals, w.invNorms, next)
+		c.approx = sp.residual.MaxSim(&sp.base, w.codes, w.residuals, w.invNorms, next)
 		return nil
 	}
 	kernel.Prefetch(next)
@@ -150,7 +150,7 @@ func (st *state) compressed(w *worker, c *candidate, next []byte) error {
 			return err
 		}
 		to := min(at+compressedTokens, len(w.codes))
-		sp.residual.Max(w.part, sp.base, w.codes[at:to], w.residuals[at*rowBytes:to*rowBytes], w.invNorms[at:to])
+		sp.residual.Max(w.part, &sp.base, w.codes[at:to], w.residuals[at*rowBytes:to*rowBytes], w.invNorms[at:to])
 		w.raiseMax(st.rows)
 	}
 	c.approx = w.sumMax(st.rows)

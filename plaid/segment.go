@@ -42,6 +42,7 @@ type space struct {
 	tokens uint64
 
 	inverse    []float32 // 1/scale of each centroid
+	steepest   float32   // the largest of them
 	coarseness float64   // see knobs.go
 }
 
@@ -50,6 +51,7 @@ func newSpace(cb *quant.Codebook) space {
 	sp := space{cb: cb, inverse: make([]float32, cb.K())}
 	for i := range sp.inverse {
 		sp.inverse[i] = 1 / cb.Scale(uint32(i))
+		sp.steepest = max(sp.steepest, sp.inverse[i])
 	}
 	if n := cb.NBits(); n <= 8 && cb.Dim()*n%8 == 0 {
 		sp.levels = kernel.NewLevels(cb.Weights(), n, cb.Dim())
@@ -59,19 +61,6 @@ func newSpace(cb *quant.Codebook) space {
 
 // scale is what the levels of a centroid's residuals are multiplied by.
 func (sp *space) scale(c uint32) float32 { return sp.cb.Scale(c) }
-
-// divide divides rows of centroid scores, from centroid at on, by the centroids' scales.
-func (sp *space) divide(block []float32, lanes, at, rows int) {
-	if sp.cb.Scales() == nil {
-		return
-	}
-	for r, f := range sp.inverse[at : at+rows] {
-		row := block[r*lanes:][:lanes]
-		for i := range row {
-			row[i] *= f
-		}
-	}
-}
 
 // mask is the set of documents of one unit that a search may return.
 type mask struct {

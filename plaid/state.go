@@ -60,9 +60,10 @@ type spaceState struct {
 	rows  *kernel.Rows
 
 	residual   kernel.ResidualQuery
-	compressed bool       // residual is set
-	errors     []rowError // of the query's rows, for the pass that decodes; none if all tokens are decoded
-	base       []float32  // K x lanes: centroid scores, divided by the centroids' scales
+	compressed bool        // residual is set
+	errors     []rowError  // of the query's rows, for the pass that decodes; none if all tokens are decoded
+	base       kernel.Base // K x lanes: centroid scores, divided by the centroids' scales
+	inverse    []float32   // of base.Unit
 
 	probed []uint32  // centroids whose posting lists are read, ascending
 	table  []uint8   // len(probed) x lanes: how far above the credit a score is
@@ -73,7 +74,8 @@ type spaceState struct {
 type worker struct {
 	sel   []selector // per lane
 	limit []float32  // per lane: scores below cannot be among the best
-	hits  []uint16   // of a block of centroids: lanes that reach their limit
+	block []float32  // of centroids: their scores
+	hits  []uint16   // of that block: lanes that reach their limit
 	acc   []uint8    // of a block of documents
 	hist  []uint32   // of the documents' sums
 	vec   []float32  // decoded token vectors
@@ -125,11 +127,11 @@ func (st *state) bytes() int {
 	n := cap(st.bits)*8 + (cap(st.cands)+cap(st.rest))*16 + cap(st.values)*4 + st.gather.bytes()
 	for i := range st.spaces {
 		sp := &st.spaces[i]
-		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base)*4 + cap(sp.probed)*4
+		n += cap(sp.rot)*16 + cap(sp.table) + cap(sp.base.Scores)*2 + cap(sp.probed)*4
 	}
 	for i := range st.workers {
 		w := &st.workers[i]
-		n += cap(w.hits)*2 + cap(w.acc) + cap(w.hist)*4 + cap(w.vec)*4 + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms)+cap(w.some.codes)+cap(w.some.invNorms)+cap(w.tokensLeft))*4 + cap(w.some.residuals) + cap(w.read) + cap(w.ahead.read) + cap(w.best.h)*48
+		n += (cap(w.block)+cap(w.hist)+cap(w.vec))*4 + cap(w.hits)*2 + cap(w.acc) + (cap(w.codes)+cap(w.invNorms)+cap(w.ahead.codes)+cap(w.ahead.invNorms)+cap(w.some.codes)+cap(w.some.invNorms)+cap(w.tokensLeft))*4 + cap(w.some.residuals) + cap(w.read) + cap(w.ahead.read) + cap(w.best.h)*48
 		for j := range w.sel {
 			n += cap(w.sel[j].buf) * 8
 		}
@@ -162,7 +164,7 @@ func (st *state) begin(ctx context.Context, q maxsim.Matrix, pl *plan, workers i
 		sp.query.Reset(sp.rot, q.Rows, q.Dim)
 		levels := st.s.spaces[i].levels
 		sp.compressed = levels != nil
-		sp.base = sp.base[:0]
+		sp.base.Scores = sp.base.Scores[:0]
 		if sp.compressed && pl.mode != modeExhaustive {
 			sp.residual.Reset(levels, sp.rot, q.Rows)
 		}
@@ -192,7 +194,7 @@ func (st *state) exhaustive() bool {
 		return true
 	}
 	for i := range st.s.spaces {
-		if st.s.spaces[i].cb.K() > maxBaseBytes/4/st.lanes {
+		if st.s.spaces[i].cb.K() > maxBaseBytes/2/st.lanes {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -171,9 +172,12 @@ func (b *bench) kernels() []aKernel {
 	for i := range codes {
 		codes[i], norms[i] = uint32(r.IntN(book)), 1
 	}
-	base := make([]float32, book*queryRows)
-	for i := range base {
-		base[i] = r.Float32()
+	base := &kernel.Base{Scores: make([]int16, book*queryRows), Unit: make([]float32, queryRows)}
+	for i := range base.Scores {
+		base.Scores[i] = int16(r.Uint32())
+	}
+	for i := range base.Unit {
+		base.Unit[i] = 1. / math.MaxInt16
 	}
 	for _, bits := range []int{1, 2, 4, 8} {
 		if dim*bits%8 != 0 {

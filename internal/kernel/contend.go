@@ -26,11 +26,11 @@ func FastContenders() bool { return active >= isaAVX2 }
 // margin[i] below the largest of all tokens. If scores are off by half the margin at most, the token that is truly
 // best is among them, and so are those that tie with it. Tokens whose scores are all NaN are left out. The other
 // arguments are those of ResidualQuery.Max, which has the conditions under which it panics.
-func (c *Contenders) Find(dst []uint32, q *ResidualQuery, margin, base []float32, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
+func (c *Contenders) Find(dst []uint32, q *ResidualQuery, margin []float32, base *Base, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
 	return c.findAt(active, dst, q, margin, base, codes, residuals, invNorms)
 }
 
-func (c *Contenders) findAt(l isa, dst []uint32, q *ResidualQuery, margin, base []float32, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
+func (c *Contenders) findAt(l isa, dst []uint32, q *ResidualQuery, margin []float32, base *Base, codes []uint32, residuals []byte, invNorms []float32) []uint32 {
 	if l == isaNEON {
 		l = isaGeneric // whose kernel keeps no scores
 	}

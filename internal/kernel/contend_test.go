@@ -19,18 +19,14 @@ func TestContenders(t *testing.T) {
 				c.inv[3], c.inv[7] = 0, float32(math.NaN())
 				l := NewLevels(c.weights, nbits, dim)
 				q := NewResidualQuery(l, c.query, rows)
-				lanes, rb, dots := q.Lanes(), l.RowBytes(), c.dots()
+				rb, dots := l.RowBytes(), c.dots()
 				margin := make([]float32, rows)
 				for i := range margin {
 					margin[i] = 3 * r.Float32() * r.Float32() * float32(math.Sqrt(float64(dim)))
 				}
 				for _, n := range []int{0, 1, 2, 3, 5, 12, 13, 48, 49, 61} {
 					best := make([]float32, rows)
-					score := func(i, tok int) float32 {
-						qs, _ := int8Scale(c.query[i*dim : (i+1)*dim])
-						v := float32(float32(dots[i][tok])*float32(qs*l.scale)) + c.base[int(c.codes[tok])*lanes+i]
-						return float32(v * c.inv[tok])
-					}
+					score := func(i, tok int) float32 { return c.score(l, i, tok, dots[i][tok]) }
 					want := []uint32{}
 					for i := range best {
 						best[i] = float32(math.Inf(-1))
@@ -49,8 +45,8 @@ func TestContenders(t *testing.T) {
 					for _, im := range impls {
 						if im.Available {
 							var f Contenders
-							f.Find(nil, q, margin, c.base, c.codes[:1], c.packed, c.inv) // its memory grows
-							got := f.findAt(im.ISA, nil, q, margin, c.base, c.codes[:n], c.packed[:n*rb], c.inv[:n])
+							f.Find(nil, q, margin, &c.base, c.codes[:1], c.packed, c.inv) // its memory grows
+							got := f.findAt(im.ISA, nil, q, margin, &c.base, c.codes[:n], c.packed[:n*rb], c.inv[:n])
 							require.Equal(t, want, append([]uint32{}, got...), "%s bits %d dim %d rows %d tokens %d", im.Name, nbits, dim, rows, n)
 							require.Equal(t, best, f.Max())
 						}
@@ -63,9 +59,9 @@ func TestContenders(t *testing.T) {
 	q := NewResidualQuery(NewLevels(c.weights, 4, 16), c.query, 5)
 	var f Contenders
 	dst := make([]uint32, 6)
-	require.Panics(t, func() { f.Find(dst, q, make([]float32, 4), c.base, c.codes, c.packed, c.inv) })
-	require.Panics(t, func() { f.Find(dst, q, make([]float32, 5), c.base, c.codes, c.packed[1:], c.inv) })
-	require.Zero(t, testing.AllocsPerRun(10, func() { f.Find(dst, q, c.inv, c.base, c.codes, c.packed, c.inv) }))
+	require.Panics(t, func() { f.Find(dst, q, make([]float32, 4), &c.base, c.codes, c.packed, c.inv) })
+	require.Panics(t, func() { f.Find(dst, q, make([]float32, 5), &c.base, c.codes, c.packed[1:], c.inv) })
+	require.Zero(t, testing.AllocsPerRun(10, func() { f.Find(dst, q, c.inv, &c.base, c.codes, c.packed, c.inv) }))
 }
 
 // The deviation that Error gives is about the one of scores, and not below it.

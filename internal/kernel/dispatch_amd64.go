@@ -225,9 +225,9 @@ func sumRowsU8(l isa, dst []uint32, acc []uint8, lanes int) {
 	}
 }
 
-func scanRows(l isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
+func scanRows(l isa, hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
 	if l == isaGeneric {
-		scanRowsGeneric(hits, block, lanes, limits, factors)
+		scanRowsGeneric(hits, dst, block, lanes, limits, factors, inverse)
 		return
 	}
 	const rows = 8 << 10
@@ -235,12 +235,12 @@ func scanRows(l isa, hits []uint16, block []float32, lanes int, limits, factors 
 		n := min(len(factors), rows)
 		for at := 0; at < lanes; at += lanesStep {
 			if l >= isaAVX512 {
-				scanRowsAVX512(&hits[at/lanesStep], &block[at], lanes, n, &limits[at], &factors[0])
+				scanRowsAVX512(&hits[at/lanesStep], &dst[at], &block[at], lanes, n, &limits[at], &factors[0], &inverse[at])
 			} else {
-				scanRowsAVX2(&hits[at/lanesStep], &block[at], lanes, n, &limits[at], &factors[0])
+				scanRowsAVX2(&hits[at/lanesStep], &dst[at], &block[at], lanes, n, &limits[at], &factors[0], &inverse[at])
 			}
 		}
-		hits, block, factors = hits[n*(lanes/lanesStep):], block[n*lanes:], factors[n:]
+		hits, dst, block, factors = hits[n*(lanes/lanesStep):], dst[n*lanes:], block[n*lanes:], factors[n:]
 	}
 }
 

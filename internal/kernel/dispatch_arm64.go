@@ -154,7 +154,7 @@ func maxU32(l isa, x []uint32) uint32 {
 	return max(top, maxU32Generic(x))
 }
 
-func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
+func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base *Base, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
 	if l == isaGeneric || !hasDot() {
 		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch, out)
 		return
@@ -164,7 +164,7 @@ func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, bas
 	panel := q.q8[at*q.groups*4 : (at+w)*q.groups*4]
 	decodeRows(q.levels, scratch, 4*q.groups, residuals, n)
 	for i := 0; i < w; i += tileCols {
-		residualPanelDot(&acc[i], &panel[4*i], 4*w, &scratch[0], n, q.groups, &q.scale[at+i], &base[at+i], 4*lanes, &codes[0], &invNorms[0])
+		residualPanelDot(&acc[i], &panel[4*i], 4*w, &scratch[0], n, q.groups, &q.scale[at+i], &base.Scores[at+i], &base.Unit[at+i], 2*lanes, &codes[0], &invNorms[0])
 	}
 }
 

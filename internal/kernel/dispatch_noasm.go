@@ -32,8 +32,8 @@ func raiseU8(_ isa, acc []uint8, lanes int, first, rows uint32, ords []uint32, r
 
 func sumRowsU8(_ isa, dst []uint32, acc []uint8, lanes int) { sumRowsU8Generic(dst, acc, lanes) }
 
-func scanRows(_ isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
-	scanRowsGeneric(hits, block, lanes, limits, factors)
+func scanRows(_ isa, hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
+	scanRowsGeneric(hits, dst, block, lanes, limits, factors, inverse)
 }
 
 func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float32) {
@@ -49,7 +49,7 @@ func layerNorm(_ isa, dst, x, gamma, beta []float32, eps float32) {
 
 func peakFMA(_ isa, rounds int) int { return peakFMAGeneric(rounds) }
 
-func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
+func residualPanel(_ isa, q *ResidualQuery, acc *[panelCols]float32, at int, base *Base, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
 	residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch, out)
 }
 

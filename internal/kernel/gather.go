@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // RaiseU8 raises bytes of an accumulator, which has a row of lanes bytes for each of the numbers from first on, to
 // those of row where they are less: for the rows of ords, a posting list. Numbers without a row are passed over. lanes
@@ -63,34 +66,42 @@ func sumRowsU8Generic(dst []uint32, acc []uint8, lanes int) {
 }
 
 // ScanRows looks for the values of block, which has lanes values per factor, that reach their lane's limit: bit j of
-// hits[r*lanes/16+g] says that value 16*g+j of row r does, before the row is multiplied by its factor. NaN reaches
-// nothing. lanes must be a multiple of 16. It panics when lanes is impossible or a slice is too short.
-func ScanRows(hits []uint16, block []float32, lanes int, limits, factors []float32) {
-	scanRowsAt(active, hits, block, lanes, limits, factors)
+// hits[r*lanes/16+g] says that value 16*g+j of row r does. NaN reaches nothing. It makes rows of a Base of block:
+// dst[r*lanes+j] is the value times the factor of its row and the inverse of its lane, rounded and cut to -32767..32767,
+// the least of NaN. lanes must be a multiple of 16. It panics when lanes is impossible or a slice is too short.
+func ScanRows(hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
+	scanRowsAt(active, hits, dst, block, lanes, limits, factors, inverse)
 }
 
-func scanRowsAt(l isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
+func scanRowsAt(l isa, hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
 	checkLanes("ScanRows", lanes)
 	rows := len(factors)
-	if len(block)/lanes < rows || len(hits)/(lanes/lanesStep) < rows || len(limits) < lanes {
-		panic(fmt.Sprintf("kernel: scan of %d rows of %d lanes in %d values with %d limits into %d hits", rows, lanes, len(block), len(limits), len(hits)))
+	if len(block)/lanes < rows || len(dst)/lanes < rows || len(hits)/(lanes/lanesStep) < rows || len(limits) < lanes || len(inverse) < lanes {
+		panic(fmt.Sprintf("kernel: scan of %d rows of %d lanes in %d values with %d limits and %d inverses into %d hits and %d values",
+			rows, lanes, len(block), len(limits), len(inverse), len(hits), len(dst)))
 	}
 	if rows > 0 {
-		scanRows(l, hits, block, lanes, limits, factors)
+		scanRows(l, hits, dst, block, lanes, limits, factors, inverse)
 	}
 }
 
-func scanRowsGeneric(hits []uint16, block []float32, lanes int, limits, factors []float32) {
+func scanRowsGeneric(hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
 	n := lanes / lanesStep
 	for r, f := range factors {
 		for g := range n {
-			row, lim := block[r*lanes+g*lanesStep:][:lanesStep], limits[g*lanesStep:][:lanesStep]
+			at := g * lanesStep
+			row, to := block[r*lanes+at:][:lanesStep], dst[r*lanes+at:][:lanesStep]
+			lim, inv := limits[at:][:lanesStep], inverse[at:][:lanesStep]
 			var h uint16
 			for j, v := range row {
 				if v >= lim[j] {
 					h |= 1 << j
 				}
-				row[j] = v * f
+				x := float32(v*f) * inv[j]
+				if !(x >= -math.MaxInt16) {
+					x = -math.MaxInt16
+				}
+				to[j] = int16(math.RoundToEven(float64(min(x, math.MaxInt16))))
 			}
 			hits[r*n+g] = h
 		}

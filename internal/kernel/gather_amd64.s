@@ -101,44 +101,98 @@ fold:
 	VZEROUPPER
 	RET
 
-// func scanRowsAVX2(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
-// Requires: AVX
-TEXT ·scanRowsAVX2(SB), NOSPLIT, $0-48
+// func scanRowsAVX2(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)
+// Requires: AVX, AVX2
+TEXT ·scanRowsAVX2(SB), NOSPLIT, $0-64
 	MOVQ    hits+0(FP), AX
-	MOVQ    block+8(FP), CX
-	MOVQ    stride+16(FP), DX
-	MOVQ    rows+24(FP), BX
-	MOVQ    limit+32(FP), SI
-	MOVQ    factor+40(FP), DI
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	MOVQ    DX, SI
-	SHLQ    $0x02, SI
-	SHRQ    $0x04, DX
-	SHLQ    $0x01, DX
+	MOVQ    dst+8(FP), CX
+	MOVQ    block+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    rows+32(FP), SI
+	MOVQ    limit+40(FP), DI
+	MOVQ    factor+48(FP), R8
+	MOVQ    inverse+56(FP), R9
+	VMOVUPS (DI), Y0
+	VMOVUPS (R9), Y2
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 32(R9), Y3
+	VMOVUPS least16<>+0(SB), Y5
+	VMOVUPS most16<>+0(SB), Y6
+	MOVQ    BX, DI
+	SHLQ    $0x02, DI
+	SHRQ    $0x04, BX
+	SHLQ    $0x01, BX
 
 loop:
-	VBROADCASTSS (DI), Y2
-	VMOVUPS      (CX), Y3
-	VCMPPS       $0x1d, Y0, Y3, Y4
-	VMOVMSKPS    Y4, R8
-	VMULPS       Y2, Y3, Y3
-	VMOVUPS      Y3, (CX)
-	VMOVUPS      32(CX), Y3
-	VCMPPS       $0x1d, Y1, Y3, Y4
-	VMOVMSKPS    Y4, R9
-	SHLL         $0x08, R9
-	ORL          R9, R8
-	VMULPS       Y2, Y3, Y3
-	VMOVUPS      Y3, 32(CX)
-	MOVW         R8, (AX)
-	ADDQ         DX, AX
-	ADDQ         SI, CX
-	ADDQ         $0x04, DI
-	DECQ         BX
+	VBROADCASTSS (R8), Y4
+	VMOVUPS      (DX), Y7
+	VCMPPS       $0x1d, Y0, Y7, Y8
+	VMOVMSKPS    Y8, R9
+	VMULPS       Y4, Y7, Y7
+	VMULPS       Y2, Y7, Y7
+	VMAXPS       Y5, Y7, Y7
+	VMINPS       Y6, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VMOVUPS      32(DX), Y8
+	VCMPPS       $0x1d, Y1, Y8, Y9
+	VMOVMSKPS    Y9, R10
+	SHLL         $0x08, R10
+	ORL          R10, R9
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y3, Y8, Y8
+	VMAXPS       Y5, Y8, Y8
+	VMINPS       Y6, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPACKSSDW    Y8, Y7, Y7
+	VPERMQ       $0xd8, Y7, Y7
+	VMOVDQU      Y7, (CX)
+	MOVW         R9, (AX)
+	ADDQ         BX, AX
+	ADDQ         DI, DX
+	SHRQ         $0x01, DI
+	ADDQ         DI, CX
+	SHLQ         $0x01, DI
+	ADDQ         $0x04, R8
+	DECQ         SI
 	JNE          loop
 	VZEROUPPER
 	RET
+
+DATA least16<>+0(SB)/4, $0xc6fffe00
+DATA least16<>+4(SB)/4, $0xc6fffe00
+DATA least16<>+8(SB)/4, $0xc6fffe00
+DATA least16<>+12(SB)/4, $0xc6fffe00
+DATA least16<>+16(SB)/4, $0xc6fffe00
+DATA least16<>+20(SB)/4, $0xc6fffe00
+DATA least16<>+24(SB)/4, $0xc6fffe00
+DATA least16<>+28(SB)/4, $0xc6fffe00
+DATA least16<>+32(SB)/4, $0xc6fffe00
+DATA least16<>+36(SB)/4, $0xc6fffe00
+DATA least16<>+40(SB)/4, $0xc6fffe00
+DATA least16<>+44(SB)/4, $0xc6fffe00
+DATA least16<>+48(SB)/4, $0xc6fffe00
+DATA least16<>+52(SB)/4, $0xc6fffe00
+DATA least16<>+56(SB)/4, $0xc6fffe00
+DATA least16<>+60(SB)/4, $0xc6fffe00
+GLOBL least16<>(SB), RODATA|NOPTR, $64
+
+DATA most16<>+0(SB)/4, $0x46fffe00
+DATA most16<>+4(SB)/4, $0x46fffe00
+DATA most16<>+8(SB)/4, $0x46fffe00
+DATA most16<>+12(SB)/4, $0x46fffe00
+DATA most16<>+16(SB)/4, $0x46fffe00
+DATA most16<>+20(SB)/4, $0x46fffe00
+DATA most16<>+24(SB)/4, $0x46fffe00
+DATA most16<>+28(SB)/4, $0x46fffe00
+DATA most16<>+32(SB)/4, $0x46fffe00
+DATA most16<>+36(SB)/4, $0x46fffe00
+DATA most16<>+40(SB)/4, $0x46fffe00
+DATA most16<>+44(SB)/4, $0x46fffe00
+DATA most16<>+48(SB)/4, $0x46fffe00
+DATA most16<>+52(SB)/4, $0x46fffe00
+DATA most16<>+56(SB)/4, $0x46fffe00
+DATA most16<>+60(SB)/4, $0x46fffe00
+GLOBL most16<>(SB), RODATA|NOPTR, $64
 
 // func reachRows16AVX2(found *uint8, scores *float32, rows int, limit *float32)
 // Requires: AVX
@@ -297,33 +351,45 @@ next:
 	VZEROUPPER
 	RET
 
-// func scanRowsAVX512(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
+// func scanRowsAVX512(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)
 // Requires: AVX, AVX512F
-TEXT ·scanRowsAVX512(SB), NOSPLIT, $0-48
+TEXT ·scanRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ    hits+0(FP), AX
-	MOVQ    block+8(FP), CX
-	MOVQ    stride+16(FP), DX
-	MOVQ    rows+24(FP), BX
-	MOVQ    limit+32(FP), SI
-	MOVQ    factor+40(FP), DI
-	VMOVUPS (SI), Z0
-	MOVQ    DX, SI
-	SHLQ    $0x02, SI
-	SHRQ    $0x04, DX
-	SHLQ    $0x01, DX
+	MOVQ    dst+8(FP), CX
+	MOVQ    block+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    rows+32(FP), SI
+	MOVQ    limit+40(FP), DI
+	MOVQ    factor+48(FP), R8
+	MOVQ    inverse+56(FP), R9
+	VMOVUPS (DI), Z0
+	VMOVUPS (R9), Z1
+	VMOVUPS least16<>+0(SB), Z3
+	VMOVUPS most16<>+0(SB), Z4
+	MOVQ    BX, DI
+	SHLQ    $0x02, DI
+	SHRQ    $0x04, BX
+	SHLQ    $0x01, BX
 
 loop:
-	VBROADCASTSS (DI), Z1
-	VMOVUPS      (CX), Z2
-	VCMPPS       $0x1d, Z0, Z2, K1
-	KMOVW        K1, R8
-	VMULPS       Z1, Z2, Z2
-	VMOVUPS      Z2, (CX)
-	MOVW         R8, (AX)
-	ADDQ         DX, AX
-	ADDQ         SI, CX
-	ADDQ         $0x04, DI
-	DECQ         BX
+	VBROADCASTSS (R8), Z2
+	VMOVUPS      (DX), Z5
+	VCMPPS       $0x1d, Z0, Z5, K1
+	KMOVW        K1, R9
+	VMULPS       Z2, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMAXPS       Z3, Z5, Z5
+	VMINPS       Z4, Z5, Z5
+	VCVTPS2DQ    Z5, Z5
+	VPMOVDW      Z5, (CX)
+	MOVW         R9, (AX)
+	ADDQ         BX, AX
+	ADDQ         DI, DX
+	SHRQ         $0x01, DI
+	ADDQ         DI, CX
+	SHLQ         $0x01, DI
+	ADDQ         $0x04, R8
+	DECQ         SI
 	JNE          loop
 	VZEROUPPER
 	RET

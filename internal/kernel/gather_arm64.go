@@ -32,8 +32,8 @@ func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float
 	reachRowsGeneric(found, scores, lanes, limits)
 }
 
-func scanRows(_ isa, hits []uint16, block []float32, lanes int, limits, factors []float32) {
-	scanRowsGeneric(hits, block, lanes, limits, factors)
+func scanRows(_ isa, hits []uint16, dst []int16, block []float32, lanes int, limits, factors, inverse []float32) {
+	scanRowsGeneric(hits, dst, block, lanes, limits, factors, inverse)
 }
 
 func addLevels(isa, *FloatLevels, []float32, []float32, float32, []byte) int { return 0 }

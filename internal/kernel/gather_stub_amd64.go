@@ -19,11 +19,11 @@ func raise32AVX2(acc *uint8, stride int, row *uint8, ords *uint32, n int, first 
 //go:noescape
 func sumRowsAVX2(dst *uint32, acc *uint8, lanes int, rows int)
 
-// scanRowsAVX2 sets hits to the lanes of rows > 0 rows of 16 that reach their limit and multiplies each row by its factor.
-// stride is that of both, in values.
+// scanRowsAVX2 sets hits to the lanes of rows > 0 rows of 16 that reach their limit and writes each row, multiplied by its factor and by the
+// inverses of its lanes, to dst. stride is that of block and dst, in values.
 //
 //go:noescape
-func scanRowsAVX2(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
+func scanRowsAVX2(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)
 
 // reachRows16AVX2 sets a byte of found to 1 for each of rows > 0 rows of 16 scores that reaches a limit, and leaves the others.
 //
@@ -45,11 +45,11 @@ func maxU32AVX2(x *uint32, n int) uint32
 //go:noescape
 func raise64AVX512(acc *uint8, stride int, row *uint8, ords *uint32, n int, first uint32, rows uint32)
 
-// scanRowsAVX512 sets hits to the lanes of rows > 0 rows of 16 that reach their limit and multiplies each row by its factor.
-// stride is that of both, in values.
+// scanRowsAVX512 sets hits to the lanes of rows > 0 rows of 16 that reach their limit and writes each row, multiplied by its factor and by the
+// inverses of its lanes, to dst. stride is that of block and dst, in values.
 //
 //go:noescape
-func scanRowsAVX512(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)
+func scanRowsAVX512(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)
 
 // reachRows16AVX512 sets a byte of found to 1 for each of rows > 0 rows of 16 scores that reaches a limit, and leaves the others.
 //

@@ -79,30 +79,41 @@ func TestScanRows(t *testing.T) {
 				}
 			}
 			limits[r.IntN(lanes)] = float32(math.Inf(-1))
-			hits, want := make([]uint16, rows*lanes/16), slices.Clone(block)
+			inverse := normals(r, lanes)
+			for i := range inverse {
+				inverse[i] *= []float32{0, 1, 1e4, 1e30}[r.IntN(4)]
+			}
+			hits, want := make([]uint16, rows*lanes/16), make([]int16, rows*lanes)
 			for i, v := range block {
 				if v >= limits[i%lanes] {
 					hits[i/16] |= 1 << (i % 16)
 				}
-				want[i] = v * factors[i/lanes]
+				x := float64(float32(v*factors[i/lanes]) * inverse[i%lanes])
+				if x != x {
+					x = math.Inf(-1)
+				}
+				want[i] = int16(math.RoundToEven(max(min(x, 32767), -32767)))
 			}
 			eachISA(t, func(t *testing.T, l isa) {
-				b, h, f, g := newGuard(t, 4*len(block)), newGuard(t, 2*len(hits)), newGuard(t, 4*lanes), newGuard(t, 4*rows)
+				b, h, f, g, d, v := newGuard(t, 4*len(block)), newGuard(t, 2*len(hits)), newGuard(t, 4*lanes), newGuard(t, 4*rows), newGuard(t, 2*len(want)), newGuard(t, 4*lanes)
 				for _, after := range []bool{true, false} {
-					got, out := guarded(b, block, after), guarded(h, make([]uint16, len(hits)), after)
-					scanRowsAt(l, out, got, lanes, guarded(f, limits, after), guarded(g, factors, after))
+					got, out := guarded(d, make([]int16, len(want)), after), guarded(h, make([]uint16, len(hits)), after)
+					scanRowsAt(l, out, got, guarded(b, block, after), lanes, guarded(f, limits, after), guarded(g, factors, after), guarded(v, inverse, after))
 					require.Equal(t, hits, out, "lanes %d rows %d", lanes, rows)
-					for i := range want {
-						if want[i] == want[i] || got[i] == got[i] {
-							require.Equal(t, want[i], got[i])
-						}
-					}
+					require.Equal(t, want, got, "lanes %d rows %d", lanes, rows)
 				}
 			})
 		}
 	}
-	require.Panics(t, func() { ScanRows(make([]uint16, 1), make([]float32, 32), 32, make([]float32, 32), make([]float32, 1)) })
-	require.Panics(t, func() { ScanRows(make([]uint16, 2), make([]float32, 32), 32, make([]float32, 31), make([]float32, 1)) })
+	scan := func(hits, dst, block, limits, inverse int) func() {
+		return func() {
+			ScanRows(make([]uint16, hits), make([]int16, dst), make([]float32, block), 32, make([]float32, limits), make([]float32, 1), make([]float32, inverse))
+		}
+	}
+	require.NotPanics(t, scan(2, 32, 32, 32, 32))
+	for _, f := range []func(){scan(1, 32, 32, 32, 32), scan(2, 31, 32, 32, 32), scan(2, 32, 31, 32, 32), scan(2, 32, 32, 31, 32), scan(2, 32, 32, 32, 31)} {
+		require.Panics(t, f)
+	}
 }
 
 func BenchmarkRaiseU8(b *testing.B) {
@@ -123,7 +134,8 @@ func BenchmarkRaiseU8(b *testing.B) {
 func BenchmarkScanRows(b *testing.B) {
 	const rows, lanes = 256, 32
 	block, limits, factors, hits := make([]float32, rows*lanes), make([]float32, lanes), make([]float32, rows), make([]uint16, rows*lanes/16)
-	eachISABench(b, fmt.Sprintf("lanes=%d", lanes), rows, func(l isa) { scanRowsAt(l, hits, block, lanes, limits, factors) })
+	dst := make([]int16, rows*lanes)
+	eachISABench(b, fmt.Sprintf("lanes=%d", lanes), rows, func(l isa) { scanRowsAt(l, hits, dst, block, lanes, limits, factors, limits) })
 }
 
 func TestMaxU32(t *testing.T) {

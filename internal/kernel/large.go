@@ -10,7 +10,7 @@ const largePage = 2 << 20
 
 // Large gives n zero values. Where they are megabytes, they start at a large page and the system is asked for such:
 // tables that are read at random places then need fewer translations of addresses, and fewer faults to come into being.
-func Large[T uint8 | uint16 | uint32 | float32](n int) []T {
+func Large[T uint8 | uint16 | int16 | uint32 | float32](n int) []T {
 	b := LargeUnset[T](n)
 	if len(b) >= largePage/int(unsafe.Sizeof(*new(T))) {
 		clear(b)
@@ -20,7 +20,7 @@ func Large[T uint8 | uint16 | uint32 | float32](n int) []T {
 
 // LargeUnset is Large for values that the caller is going to set, all of them: they may be anything. (Below the size of a
 // large page they are zeros.)
-func LargeUnset[T uint8 | uint16 | uint32 | float32](n int) []T {
+func LargeUnset[T uint8 | uint16 | int16 | uint32 | float32](n int) []T {
 	size := int(unsafe.Sizeof(*new(T)))
 	if n < largePage/size {
 		return make([]T, n)

@@ -191,34 +191,45 @@ func (q *ResidualQuery) Rows() int { return q.rows }
 // Lanes returns Rows rounded up to a multiple of 16: the width of the table of base scores.
 func (q *ResidualQuery) Lanes() int { return (q.rows + lanesStep - 1) / lanesStep * lanesStep }
 
+// Base is a table of centroid scores in 16 bits, half of the memory that float32 needs: one row of Lanes values per centroid, each
+// worth the unit of its lane. ScanRows writes it.
+type Base struct {
+	Scores []int16
+	Unit   []float32
+}
+
 // Max writes, for each query row i, the largest score with any of the document's tokens to out[i]. base is the table
-// of centroid scores, one row of Lanes values per centroid (what lies behind Rows does not matter); codes are the
+// of centroid scores (what lies behind Rows does not matter); codes are the
 // tokens' centroids, residuals their packed rows one after another, invNorms their inverse norms. No tokens give
 // -Inf. A NaN score is ignored, as in Query.Max.
 //
 // It panics when a slice is too short or a code lies outside of base.
-func (q *ResidualQuery) Max(out, base []float32, codes []uint32, residuals []byte, invNorms []float32) {
+func (q *ResidualQuery) Max(out []float32, base *Base, codes []uint32, residuals []byte, invNorms []float32) {
 	q.maxAt(active, out, base, codes, residuals, invNorms)
 }
 
 // MaxSim returns the sum of Max over the query's rows, added in ascending order. There must be at least one token.
 // Meanwhile it asks the memory for the residuals of the next document, part by part, because that has to wait for all at once.
-func (q *ResidualQuery) MaxSim(base []float32, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
+func (q *ResidualQuery) MaxSim(base *Base, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
 	return q.maxSimAt(active, base, codes, residuals, invNorms, next)
 }
 
-func (q *ResidualQuery) check(l isa, base []float32, codes []uint32, residuals []byte, invNorms []float32) {
+func (q *ResidualQuery) check(l isa, base *Base, codes []uint32, residuals []byte, invNorms []float32) {
 	if len(residuals) < len(codes)*q.levels.RowBytes() || len(invNorms) < len(codes) {
 		panic(fmt.Sprintf("kernel: %d codes with %d residual bytes, %d to a row, and %d norms", len(codes), len(residuals), q.levels.RowBytes(), len(invNorms)))
 	}
-	if lanes := q.Lanes(); lanes > 0 && len(codes) > 0 {
-		if top := maxU32(l, codes); uint64(top) >= uint64(len(base)/lanes) {
-			panic(fmt.Sprintf("kernel: code %d in a table of %d rows", top, len(base)/lanes))
+	lanes := q.Lanes()
+	if len(base.Unit) < lanes {
+		panic(fmt.Sprintf("kernel: %d units for %d lanes", len(base.Unit), lanes))
+	}
+	if lanes > 0 && len(codes) > 0 {
+		if top := maxU32(l, codes); uint64(top) >= uint64(len(base.Scores)/lanes) {
+			panic(fmt.Sprintf("kernel: code %d in a table of %d rows", top, len(base.Scores)/lanes))
 		}
 	}
 }
 
-func (q *ResidualQuery) maxAt(l isa, out, base []float32, codes []uint32, residuals []byte, invNorms []float32) {
+func (q *ResidualQuery) maxAt(l isa, out []float32, base *Base, codes []uint32, residuals []byte, invNorms []float32) {
 	q.check(l, base, codes, residuals, invNorms)
 	if len(out) < q.rows {
 		panic(fmt.Sprintf("kernel: %d maxima into %d values", q.rows, len(out)))
@@ -230,7 +241,7 @@ func (q *ResidualQuery) maxAt(l isa, out, base []float32, codes []uint32, residu
 	}
 }
 
-func (q *ResidualQuery) maxSimAt(l isa, base []float32, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
+func (q *ResidualQuery) maxSimAt(l isa, base *Base, codes []uint32, residuals []byte, invNorms []float32, next []byte) float32 {
 	q.check(l, base, codes, residuals, invNorms)
 	if len(codes) == 0 {
 		panic("kernel: MaxSim of a document without rows")
@@ -274,7 +285,7 @@ func (s *scoreRows) row(token, w int) []float32 { return s.data[token*s.stride:]
 
 // panelMax computes the maxima of the lanes from at on, at most 32 of them, and, if out has
 // room for them, writes all scores there.
-func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, out scoreRows) {
+func (q *ResidualQuery) panelMax(l isa, acc *[panelCols]float32, at int, base *Base, codes []uint32, residuals []byte, invNorms []float32, out scoreRows) {
 	for i := range acc {
 		acc[i] = float32(math.Inf(-1))
 	}

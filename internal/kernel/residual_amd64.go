@@ -7,7 +7,7 @@ import "golang.org/x/sys/cpu"
 // hasVBMI tells whether there are byte permutations, which are no level of their own: nothing but decode8VBMI has them.
 var hasVBMI = hasAVX512() && cpu.X86.HasAVX512VBMI
 
-func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
+func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, base *Base, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
 	if l == isaGeneric {
 		residualPanelGeneric(q, acc, at, base, codes, residuals, invNorms, scratch, out)
 		return
@@ -19,15 +19,15 @@ func residualPanel(l isa, q *ResidualQuery, acc *[panelCols]float32, at int, bas
 	decodeRows(l, q.levels, scratch, 4*q.groups, residuals, n, vnni)
 	switch {
 	case vnni && w == 32:
-		residualPanelW32AVX512(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], &q.offset[at], &base[at], 4*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
+		residualPanelW32AVX512(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], &q.offset[at], &base.Scores[at], &base.Unit[at], 2*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
 	case vnni:
-		residualPanelW16AVX512(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], &q.offset[at], &base[at], 4*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
+		residualPanelW16AVX512(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], &q.offset[at], &base.Scores[at], &base.Unit[at], 2*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
 	case w == 32:
-		residualPanelW32AVX2(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], nil, &base[at], 4*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
+		residualPanelW32AVX2(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], nil, &base.Scores[at], &base.Unit[at], 2*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
 		at += 16
-		residualPanelW32AVX2(&acc[16], &panel[64], &scratch[0], n, q.groups, &q.scale[at], nil, &base[at], 4*lanes, &codes[0], &invNorms[0], &out.data[16], 4*out.stride)
+		residualPanelW32AVX2(&acc[16], &panel[64], &scratch[0], n, q.groups, &q.scale[at], nil, &base.Scores[at], &base.Unit[at], 2*lanes, &codes[0], &invNorms[0], &out.data[16], 4*out.stride)
 	default:
-		residualPanelW16AVX2(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], nil, &base[at], 4*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
+		residualPanelW16AVX2(&acc[0], &panel[0], &scratch[0], n, q.groups, &q.scale[at], nil, &base.Scores[at], &base.Unit[at], 2*lanes, &codes[0], &invNorms[0], &out.data[0], 4*out.stride)
 	}
 }
 

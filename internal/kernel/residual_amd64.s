@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+// func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·residualPanelW32AVX2(SB), NOSPLIT, $0-104
+TEXT ·residualPanelW32AVX2(SB), NOSPLIT, $0-112
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -28,23 +28,23 @@ tall:
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       AX, R10
 	MOVQ       BX, R11
@@ -282,82 +282,107 @@ t4_k1:
 
 t4_done:
 	MOVQ         acc+0(FP), DI
-	MOVQ         inv+80(FP), R8
+	MOVQ         inv+88(FP), R8
 	MOVQ         scale+40(FP), R10
+	MOVQ         unit+64(FP), R11
 	ADDQ         SI, R8
-	MOVQ         ldout+96(FP), R12
-	MOVQ         SI, R11
-	SHRQ         $0x02, R11
-	IMULQ        R12, R11
-	ADDQ         out+88(FP), R11
+	MOVQ         ldout+104(FP), R13
+	MOVQ         SI, R12
+	SHRQ         $0x02, R12
+	IMULQ        R13, R12
+	ADDQ         out+96(FP), R12
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         (R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         (R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (R10), Y0, Y0
-	VADDPS       (R13)(R14*1), Y0, Y0
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y0, Y0
 	VMULPS       Y10, Y0, Y0
-	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y0, (R12)
 	VMAXPS       Y8, Y0, Y8
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(R10), Y1, Y1
-	VADDPS       32(R13)(R14*1), Y1, Y1
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y1, Y1
 	VMULPS       Y10, Y1, Y1
-	VMOVUPS      Y1, 32(R11)
+	VMOVUPS      Y1, 32(R12)
 	VMAXPS       Y9, Y1, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 4(R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         4(R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         4(R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (R10), Y2, Y2
-	VADDPS       (R13)(R14*1), Y2, Y2
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y2, Y2
 	VMULPS       Y10, Y2, Y2
-	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y2, (R12)
 	VMAXPS       Y8, Y2, Y8
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(R10), Y3, Y3
-	VADDPS       32(R13)(R14*1), Y3, Y3
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y3, Y3
 	VMULPS       Y10, Y3, Y3
-	VMOVUPS      Y3, 32(R11)
+	VMOVUPS      Y3, 32(R12)
 	VMAXPS       Y9, Y3, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 8(R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         8(R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         8(R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (R10), Y4, Y4
-	VADDPS       (R13)(R14*1), Y4, Y4
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y4, Y4
 	VMULPS       Y10, Y4, Y4
-	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y4, (R12)
 	VMAXPS       Y8, Y4, Y8
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(R10), Y5, Y5
-	VADDPS       32(R13)(R14*1), Y5, Y5
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y5, Y5
 	VMULPS       Y10, Y5, Y5
-	VMOVUPS      Y5, 32(R11)
+	VMOVUPS      Y5, 32(R12)
 	VMAXPS       Y9, Y5, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 12(R8), Y10
 	MOVQ         base+56(FP), R8
 	MOVL         12(R9), R9
-	IMULQ        ldbase+64(FP), R9
+	IMULQ        ldbase+72(FP), R9
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       (R10), Y6, Y6
-	VADDPS       (R8)(R9*1), Y6, Y6
+	VPMOVSXWD    (R8)(R9*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y6, Y6
 	VMULPS       Y10, Y6, Y6
-	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y6, (R12)
 	VMAXPS       Y8, Y6, Y8
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       32(R10), Y7, Y7
-	VADDPS       32(R8)(R9*1), Y7, Y7
+	VPMOVSXWD    16(R8)(R9*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y7, Y7
 	VMULPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R11)
+	VMOVUPS      Y7, 32(R12)
 	VMAXPS       Y9, Y7, Y9
 	VMOVUPS      Y8, (DI)
 	VMOVUPS      Y9, 32(DI)
@@ -378,11 +403,11 @@ tail:
 t1:
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, BX
 	SHRQ       $0x02, BX
@@ -443,28 +468,35 @@ t1_k1:
 
 t1_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y2
 	VMOVUPS      32(AX), Y3
 	VBROADCASTSS (CX), Y4
 	MOVQ         base+56(FP), CX
 	MOVL         (DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (CX)(DX*1), Y0, Y0
+	VPMOVSXWD    (CX)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       (DI), Y5, Y5
+	VADDPS       Y5, Y0, Y0
 	VMULPS       Y4, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y2, Y0, Y2
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(CX)(DX*1), Y1, Y1
+	VPMOVSXWD    16(CX)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(DI), Y5, Y5
+	VADDPS       Y5, Y1, Y1
 	VMULPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y3, Y1, Y3
@@ -477,15 +509,15 @@ t2:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -576,45 +608,58 @@ t2_k1:
 
 t2_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VBROADCASTSS (CX), Y6
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (R8)(R9*1), Y0, Y0
+	VPMOVSXWD    (R9)(R10*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       (DI), Y7, Y7
+	VADDPS       Y7, Y0, Y0
 	VMULPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y4, Y0, Y4
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(R8)(R9*1), Y1, Y1
+	VPMOVSXWD    16(R9)(R10*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(DI), Y7, Y7
+	VADDPS       Y7, Y1, Y1
 	VMULPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y5, Y1, Y5
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Y6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (CX)(DX*1), Y2, Y2
+	VPMOVSXWD    (CX)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       (DI), Y7, Y7
+	VADDPS       Y7, Y2, Y2
 	VMULPS       Y6, Y2, Y2
 	VMOVUPS      Y2, (SI)
 	VMAXPS       Y4, Y2, Y4
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(CX)(DX*1), Y3, Y3
+	VPMOVSXWD    16(CX)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(DI), Y7, Y7
+	VADDPS       Y7, Y3, Y3
 	VMULPS       Y6, Y3, Y3
 	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y5, Y3, Y5
@@ -629,19 +674,19 @@ t3:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       8(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -762,62 +807,81 @@ t3_k1:
 
 t3_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VBROADCASTSS (CX), Y8
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (R8)(R9*1), Y0, Y0
+	VPMOVSXWD    (R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y0, Y0
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y6, Y0, Y6
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(R8)(R9*1), Y1, Y1
+	VPMOVSXWD    16(R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y1, Y1
 	VMULPS       Y8, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y7, Y1, Y7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Y8
-	MOVQ         base+56(FP), R8
-	MOVL         4(DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (R8)(R9*1), Y2, Y2
+	VPMOVSXWD    (R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, (SI)
 	VMAXPS       Y6, Y2, Y6
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(R8)(R9*1), Y3, Y3
+	VPMOVSXWD    16(R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y3, Y3
 	VMULPS       Y8, Y3, Y3
 	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y7, Y3, Y7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Y8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (BX), Y4, Y4
-	VADDPS       (CX)(DX*1), Y4, Y4
+	VPMOVSXWD    (CX)(DX*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y4, Y4
 	VMULPS       Y8, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	VMAXPS       Y6, Y4, Y6
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(BX), Y5, Y5
-	VADDPS       32(CX)(DX*1), Y5, Y5
+	VPMOVSXWD    16(CX)(DX*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VMOVUPS      Y5, 32(SI)
 	VMAXPS       Y7, Y5, Y7
@@ -846,9 +910,9 @@ DATA ones16<>+56(SB)/4, $0x00010001
 DATA ones16<>+60(SB)/4, $0x00010001
 GLOBL ones16<>(SB), RODATA|NOPTR, $64
 
-// func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+// func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·residualPanelW16AVX2(SB), NOSPLIT, $0-104
+TEXT ·residualPanelW16AVX2(SB), NOSPLIT, $0-112
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -870,23 +934,23 @@ tall:
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       AX, R10
 	MOVQ       BX, R11
@@ -1124,82 +1188,107 @@ t4_k1:
 
 t4_done:
 	MOVQ         acc+0(FP), DI
-	MOVQ         inv+80(FP), R8
+	MOVQ         inv+88(FP), R8
 	MOVQ         scale+40(FP), R10
+	MOVQ         unit+64(FP), R11
 	ADDQ         SI, R8
-	MOVQ         ldout+96(FP), R12
-	MOVQ         SI, R11
-	SHRQ         $0x02, R11
-	IMULQ        R12, R11
-	ADDQ         out+88(FP), R11
+	MOVQ         ldout+104(FP), R13
+	MOVQ         SI, R12
+	SHRQ         $0x02, R12
+	IMULQ        R13, R12
+	ADDQ         out+96(FP), R12
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         (R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         (R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (R10), Y0, Y0
-	VADDPS       (R13)(R14*1), Y0, Y0
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y0, Y0
 	VMULPS       Y10, Y0, Y0
-	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y0, (R12)
 	VMAXPS       Y8, Y0, Y8
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(R10), Y1, Y1
-	VADDPS       32(R13)(R14*1), Y1, Y1
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y1, Y1
 	VMULPS       Y10, Y1, Y1
-	VMOVUPS      Y1, 32(R11)
+	VMOVUPS      Y1, 32(R12)
 	VMAXPS       Y9, Y1, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 4(R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         4(R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         4(R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (R10), Y2, Y2
-	VADDPS       (R13)(R14*1), Y2, Y2
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y2, Y2
 	VMULPS       Y10, Y2, Y2
-	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y2, (R12)
 	VMAXPS       Y8, Y2, Y8
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(R10), Y3, Y3
-	VADDPS       32(R13)(R14*1), Y3, Y3
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y3, Y3
 	VMULPS       Y10, Y3, Y3
-	VMOVUPS      Y3, 32(R11)
+	VMOVUPS      Y3, 32(R12)
 	VMAXPS       Y9, Y3, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 8(R8), Y10
-	MOVQ         base+56(FP), R13
-	MOVL         8(R9), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         8(R9), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (R10), Y4, Y4
-	VADDPS       (R13)(R14*1), Y4, Y4
+	VPMOVSXWD    (R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y4, Y4
 	VMULPS       Y10, Y4, Y4
-	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y4, (R12)
 	VMAXPS       Y8, Y4, Y8
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(R10), Y5, Y5
-	VADDPS       32(R13)(R14*1), Y5, Y5
+	VPMOVSXWD    16(R14)(R15*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y5, Y5
 	VMULPS       Y10, Y5, Y5
-	VMOVUPS      Y5, 32(R11)
+	VMOVUPS      Y5, 32(R12)
 	VMAXPS       Y9, Y5, Y9
-	ADDQ         R12, R11
+	ADDQ         R13, R12
 	VBROADCASTSS 12(R8), Y10
 	MOVQ         base+56(FP), R8
 	MOVL         12(R9), R9
-	IMULQ        ldbase+64(FP), R9
+	IMULQ        ldbase+72(FP), R9
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       (R10), Y6, Y6
-	VADDPS       (R8)(R9*1), Y6, Y6
+	VPMOVSXWD    (R8)(R9*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       (R11), Y11, Y11
+	VADDPS       Y11, Y6, Y6
 	VMULPS       Y10, Y6, Y6
-	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y6, (R12)
 	VMAXPS       Y8, Y6, Y8
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       32(R10), Y7, Y7
-	VADDPS       32(R8)(R9*1), Y7, Y7
+	VPMOVSXWD    16(R8)(R9*1), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R11), Y11, Y11
+	VADDPS       Y11, Y7, Y7
 	VMULPS       Y10, Y7, Y7
-	VMOVUPS      Y7, 32(R11)
+	VMOVUPS      Y7, 32(R12)
 	VMAXPS       Y9, Y7, Y9
 	VMOVUPS      Y8, (DI)
 	VMOVUPS      Y9, 32(DI)
@@ -1220,11 +1309,11 @@ tail:
 t1:
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, BX
 	SHRQ       $0x02, BX
@@ -1285,28 +1374,35 @@ t1_k1:
 
 t1_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y2
 	VMOVUPS      32(AX), Y3
 	VBROADCASTSS (CX), Y4
 	MOVQ         base+56(FP), CX
 	MOVL         (DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (CX)(DX*1), Y0, Y0
+	VPMOVSXWD    (CX)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       (DI), Y5, Y5
+	VADDPS       Y5, Y0, Y0
 	VMULPS       Y4, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y2, Y0, Y2
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(CX)(DX*1), Y1, Y1
+	VPMOVSXWD    16(CX)(DX*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(DI), Y5, Y5
+	VADDPS       Y5, Y1, Y1
 	VMULPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y3, Y1, Y3
@@ -1319,15 +1415,15 @@ t2:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -1418,45 +1514,58 @@ t2_k1:
 
 t2_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VBROADCASTSS (CX), Y6
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (R8)(R9*1), Y0, Y0
+	VPMOVSXWD    (R9)(R10*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       (DI), Y7, Y7
+	VADDPS       Y7, Y0, Y0
 	VMULPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y4, Y0, Y4
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(R8)(R9*1), Y1, Y1
+	VPMOVSXWD    16(R9)(R10*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(DI), Y7, Y7
+	VADDPS       Y7, Y1, Y1
 	VMULPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y5, Y1, Y5
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Y6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (CX)(DX*1), Y2, Y2
+	VPMOVSXWD    (CX)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       (DI), Y7, Y7
+	VADDPS       Y7, Y2, Y2
 	VMULPS       Y6, Y2, Y2
 	VMOVUPS      Y2, (SI)
 	VMAXPS       Y4, Y2, Y4
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(CX)(DX*1), Y3, Y3
+	VPMOVSXWD    16(CX)(DX*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(DI), Y7, Y7
+	VADDPS       Y7, Y3, Y3
 	VMULPS       Y6, Y3, Y3
 	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y5, Y3, Y5
@@ -1471,19 +1580,19 @@ t3:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       8(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -1604,62 +1713,81 @@ t3_k1:
 
 t3_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VBROADCASTSS (CX), Y8
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       (BX), Y0, Y0
-	VADDPS       (R8)(R9*1), Y0, Y0
+	VPMOVSXWD    (R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y0, Y0
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (SI)
 	VMAXPS       Y6, Y0, Y6
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       32(BX), Y1, Y1
-	VADDPS       32(R8)(R9*1), Y1, Y1
+	VPMOVSXWD    16(R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y1, Y1
 	VMULPS       Y8, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMAXPS       Y7, Y1, Y7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Y8
-	MOVQ         base+56(FP), R8
-	MOVL         4(DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       (BX), Y2, Y2
-	VADDPS       (R8)(R9*1), Y2, Y2
+	VPMOVSXWD    (R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, (SI)
 	VMAXPS       Y6, Y2, Y6
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       32(BX), Y3, Y3
-	VADDPS       32(R8)(R9*1), Y3, Y3
+	VPMOVSXWD    16(R9)(R10*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y3, Y3
 	VMULPS       Y8, Y3, Y3
 	VMOVUPS      Y3, 32(SI)
 	VMAXPS       Y7, Y3, Y7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Y8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       (BX), Y4, Y4
-	VADDPS       (CX)(DX*1), Y4, Y4
+	VPMOVSXWD    (CX)(DX*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       (DI), Y9, Y9
+	VADDPS       Y9, Y4, Y4
 	VMULPS       Y8, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	VMAXPS       Y6, Y4, Y6
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       32(BX), Y5, Y5
-	VADDPS       32(CX)(DX*1), Y5, Y5
+	VPMOVSXWD    16(CX)(DX*1), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(DI), Y9, Y9
+	VADDPS       Y9, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VMOVUPS      Y5, 32(SI)
 	VMAXPS       Y7, Y5, Y7
@@ -2229,9 +2357,9 @@ DATA x10<>+56(SB)/4, $0x10101010
 DATA x10<>+60(SB)/4, $0x10101010
 GLOBL x10<>(SB), RODATA|NOPTR, $64
 
-// func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+// func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·residualPanelW32AVX512(SB), NOSPLIT, $0-104
+TEXT ·residualPanelW32AVX512(SB), NOSPLIT, $0-112
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -2300,68 +2428,56 @@ tall:
 	VMOVDQA32  Z25, Z21
 	VMOVDQA32  Z24, Z22
 	VMOVDQA32  Z25, Z23
-	MOVQ       codes+72(FP), R11
+	MOVQ       codes+80(FP), R11
 	ADDQ       SI, R11
 	MOVQ       base+56(FP), R12
 	MOVL       (R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       4(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       8(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       12(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       16(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       20(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       24(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       28(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       32(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       36(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       40(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       44(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
-	PREFETCHT0 64(R12)(R13*1)
 	MOVQ       AX, R12
 	MOVQ       BX, R13
 	SHRQ       $0x02, R13
@@ -2582,218 +2698,291 @@ t12_k1:
 
 t12_done:
 	MOVQ         acc+0(FP), DI
-	MOVQ         inv+80(FP), R8
+	MOVQ         inv+88(FP), R8
 	MOVQ         scale+40(FP), R9
+	MOVQ         unit+64(FP), R10
 	ADDQ         SI, R8
-	MOVQ         ldout+96(FP), R12
-	MOVQ         SI, R10
-	SHRQ         $0x02, R10
-	IMULQ        R12, R10
-	ADDQ         out+88(FP), R10
+	MOVQ         ldout+104(FP), R13
+	MOVQ         SI, R12
+	SHRQ         $0x02, R12
+	IMULQ        R13, R12
+	ADDQ         out+96(FP), R12
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         (R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         (R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (R9), Z0, Z0
-	VADDPS       (R13)(R14*1), Z0, Z0
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z0, Z0
 	VMULPS       Z26, Z0, Z0
-	VMOVUPS      Z0, (R10)
+	VMOVUPS      Z0, (R12)
 	VMAXPS       Z24, Z0, Z24
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(R9), Z1, Z1
-	VADDPS       64(R13)(R14*1), Z1, Z1
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z1, Z1
 	VMULPS       Z26, Z1, Z1
-	VMOVUPS      Z1, 64(R10)
+	VMOVUPS      Z1, 64(R12)
 	VMAXPS       Z25, Z1, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 4(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         4(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         4(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (R9), Z2, Z2
-	VADDPS       (R13)(R14*1), Z2, Z2
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z2, Z2
 	VMULPS       Z26, Z2, Z2
-	VMOVUPS      Z2, (R10)
+	VMOVUPS      Z2, (R12)
 	VMAXPS       Z24, Z2, Z24
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(R9), Z3, Z3
-	VADDPS       64(R13)(R14*1), Z3, Z3
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z3, Z3
 	VMULPS       Z26, Z3, Z3
-	VMOVUPS      Z3, 64(R10)
+	VMOVUPS      Z3, 64(R12)
 	VMAXPS       Z25, Z3, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 8(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         8(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         8(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (R9), Z4, Z4
-	VADDPS       (R13)(R14*1), Z4, Z4
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z4, Z4
 	VMULPS       Z26, Z4, Z4
-	VMOVUPS      Z4, (R10)
+	VMOVUPS      Z4, (R12)
 	VMAXPS       Z24, Z4, Z24
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(R9), Z5, Z5
-	VADDPS       64(R13)(R14*1), Z5, Z5
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z5, Z5
 	VMULPS       Z26, Z5, Z5
-	VMOVUPS      Z5, 64(R10)
+	VMOVUPS      Z5, 64(R12)
 	VMAXPS       Z25, Z5, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 12(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         12(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         12(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (R9), Z6, Z6
-	VADDPS       (R13)(R14*1), Z6, Z6
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z6, Z6
 	VMULPS       Z26, Z6, Z6
-	VMOVUPS      Z6, (R10)
+	VMOVUPS      Z6, (R12)
 	VMAXPS       Z24, Z6, Z24
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(R9), Z7, Z7
-	VADDPS       64(R13)(R14*1), Z7, Z7
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z7, Z7
 	VMULPS       Z26, Z7, Z7
-	VMOVUPS      Z7, 64(R10)
+	VMOVUPS      Z7, 64(R12)
 	VMAXPS       Z25, Z7, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 16(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         16(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         16(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (R9), Z8, Z8
-	VADDPS       (R13)(R14*1), Z8, Z8
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z8, Z8
 	VMULPS       Z26, Z8, Z8
-	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z8, (R12)
 	VMAXPS       Z24, Z8, Z24
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(R9), Z9, Z9
-	VADDPS       64(R13)(R14*1), Z9, Z9
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z9, Z9
 	VMULPS       Z26, Z9, Z9
-	VMOVUPS      Z9, 64(R10)
+	VMOVUPS      Z9, 64(R12)
 	VMAXPS       Z25, Z9, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 20(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         20(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         20(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (R9), Z10, Z10
-	VADDPS       (R13)(R14*1), Z10, Z10
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z10, Z10
 	VMULPS       Z26, Z10, Z10
-	VMOVUPS      Z10, (R10)
+	VMOVUPS      Z10, (R12)
 	VMAXPS       Z24, Z10, Z24
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(R9), Z11, Z11
-	VADDPS       64(R13)(R14*1), Z11, Z11
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z11, Z11
 	VMULPS       Z26, Z11, Z11
-	VMOVUPS      Z11, 64(R10)
+	VMOVUPS      Z11, 64(R12)
 	VMAXPS       Z25, Z11, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 24(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         24(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         24(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (R9), Z12, Z12
-	VADDPS       (R13)(R14*1), Z12, Z12
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z12, Z12
 	VMULPS       Z26, Z12, Z12
-	VMOVUPS      Z12, (R10)
+	VMOVUPS      Z12, (R12)
 	VMAXPS       Z24, Z12, Z24
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(R9), Z13, Z13
-	VADDPS       64(R13)(R14*1), Z13, Z13
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z13, Z13
 	VMULPS       Z26, Z13, Z13
-	VMOVUPS      Z13, 64(R10)
+	VMOVUPS      Z13, 64(R12)
 	VMAXPS       Z25, Z13, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 28(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         28(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         28(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (R9), Z14, Z14
-	VADDPS       (R13)(R14*1), Z14, Z14
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z14, Z14
 	VMULPS       Z26, Z14, Z14
-	VMOVUPS      Z14, (R10)
+	VMOVUPS      Z14, (R12)
 	VMAXPS       Z24, Z14, Z24
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(R9), Z15, Z15
-	VADDPS       64(R13)(R14*1), Z15, Z15
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z15, Z15
 	VMULPS       Z26, Z15, Z15
-	VMOVUPS      Z15, 64(R10)
+	VMOVUPS      Z15, 64(R12)
 	VMAXPS       Z25, Z15, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 32(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         32(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         32(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (R9), Z16, Z16
-	VADDPS       (R13)(R14*1), Z16, Z16
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z16, Z16
 	VMULPS       Z26, Z16, Z16
-	VMOVUPS      Z16, (R10)
+	VMOVUPS      Z16, (R12)
 	VMAXPS       Z24, Z16, Z24
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(R9), Z17, Z17
-	VADDPS       64(R13)(R14*1), Z17, Z17
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z17, Z17
 	VMULPS       Z26, Z17, Z17
-	VMOVUPS      Z17, 64(R10)
+	VMOVUPS      Z17, 64(R12)
 	VMAXPS       Z25, Z17, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 36(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         36(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         36(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       (R9), Z18, Z18
-	VADDPS       (R13)(R14*1), Z18, Z18
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z18, Z18
 	VMULPS       Z26, Z18, Z18
-	VMOVUPS      Z18, (R10)
+	VMOVUPS      Z18, (R12)
 	VMAXPS       Z24, Z18, Z24
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(R9), Z19, Z19
-	VADDPS       64(R13)(R14*1), Z19, Z19
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z19, Z19
 	VMULPS       Z26, Z19, Z19
-	VMOVUPS      Z19, 64(R10)
+	VMOVUPS      Z19, 64(R12)
 	VMAXPS       Z25, Z19, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 40(R8), Z26
-	MOVQ         base+56(FP), R13
-	MOVL         40(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         40(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z20, Z20
 	VMULPS       (R9), Z20, Z20
-	VADDPS       (R13)(R14*1), Z20, Z20
+	VPMOVSXWD    (R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z20, Z20
 	VMULPS       Z26, Z20, Z20
-	VMOVUPS      Z20, (R10)
+	VMOVUPS      Z20, (R12)
 	VMAXPS       Z24, Z20, Z24
 	VCVTDQ2PS    Z21, Z21
 	VMULPS       64(R9), Z21, Z21
-	VADDPS       64(R13)(R14*1), Z21, Z21
+	VPMOVSXWD    32(R14)(R15*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z21, Z21
 	VMULPS       Z26, Z21, Z21
-	VMOVUPS      Z21, 64(R10)
+	VMOVUPS      Z21, 64(R12)
 	VMAXPS       Z25, Z21, Z25
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 44(R8), Z26
 	MOVQ         base+56(FP), R8
 	MOVL         44(R11), R11
-	IMULQ        ldbase+64(FP), R11
+	IMULQ        ldbase+72(FP), R11
 	VCVTDQ2PS    Z22, Z22
 	VMULPS       (R9), Z22, Z22
-	VADDPS       (R8)(R11*1), Z22, Z22
+	VPMOVSXWD    (R8)(R11*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       (R10), Z27, Z27
+	VADDPS       Z27, Z22, Z22
 	VMULPS       Z26, Z22, Z22
-	VMOVUPS      Z22, (R10)
+	VMOVUPS      Z22, (R12)
 	VMAXPS       Z24, Z22, Z24
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       64(R9), Z23, Z23
-	VADDPS       64(R8)(R11*1), Z23, Z23
+	VPMOVSXWD    32(R8)(R11*1), Z27
+	VCVTDQ2PS    Z27, Z27
+	VMULPS       64(R10), Z27, Z27
+	VADDPS       Z27, Z23, Z23
 	VMULPS       Z26, Z23, Z23
-	VMOVUPS      Z23, 64(R10)
+	VMOVUPS      Z23, 64(R12)
 	VMAXPS       Z25, Z23, Z25
 	VMOVUPS      Z24, (DI)
 	VMOVUPS      Z25, 64(DI)
@@ -2837,13 +3026,12 @@ t1:
 	VMOVDQU32  64(DX), Z3
 	VMOVDQA32  Z2, Z0
 	VMOVDQA32  Z3, Z1
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       BX, BX
 	SHRQ       $0x02, BX
 	SUBQ       $0x02, BX
@@ -2882,28 +3070,35 @@ t1_k1:
 
 t1_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z2
 	VMOVUPS      64(AX), Z3
 	VBROADCASTSS (CX), Z4
 	MOVQ         base+56(FP), CX
 	MOVL         (DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (CX)(DX*1), Z0, Z0
+	VPMOVSXWD    (CX)(DX*1), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       (DI), Z5, Z5
+	VADDPS       Z5, Z0, Z0
 	VMULPS       Z4, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z2, Z0, Z2
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
-	VADDPS       64(CX)(DX*1), Z1, Z1
+	VPMOVSXWD    32(CX)(DX*1), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       64(DI), Z5, Z5
+	VADDPS       Z5, Z1, Z1
 	VMULPS       Z4, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z3, Z1, Z3
@@ -2923,18 +3118,16 @@ t2:
 	VMOVDQA32  Z5, Z1
 	VMOVDQA32  Z4, Z2
 	VMOVDQA32  Z5, Z3
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
 	SUBQ       $0x02, DI
@@ -2982,45 +3175,58 @@ t2_k1:
 
 t2_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z4
 	VMOVUPS      64(AX), Z5
 	VBROADCASTSS (CX), Z6
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (DI), Z7, Z7
+	VADDPS       Z7, Z0, Z0
 	VMULPS       Z6, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z4, Z0, Z4
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
-	VADDPS       64(R8)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       64(DI), Z7, Z7
+	VADDPS       Z7, Z1, Z1
 	VMULPS       Z6, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z5, Z1, Z5
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z6
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (BX), Z2, Z2
-	VADDPS       (CX)(DX*1), Z2, Z2
+	VPMOVSXWD    (CX)(DX*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (DI), Z7, Z7
+	VADDPS       Z7, Z2, Z2
 	VMULPS       Z6, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z4, Z2, Z4
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(BX), Z3, Z3
-	VADDPS       64(CX)(DX*1), Z3, Z3
+	VPMOVSXWD    32(CX)(DX*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       64(DI), Z7, Z7
+	VADDPS       Z7, Z3, Z3
 	VMULPS       Z6, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z5, Z3, Z5
@@ -3044,23 +3250,20 @@ t3:
 	VMOVDQA32  Z7, Z3
 	VMOVDQA32  Z6, Z4
 	VMOVDQA32  Z7, Z5
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       8(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
-	PREFETCHT0 64(DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
 	SUBQ       $0x02, DI
@@ -3117,62 +3320,81 @@ t3_k1:
 
 t3_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z6
 	VMOVUPS      64(AX), Z7
 	VBROADCASTSS (CX), Z8
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (DI), Z9, Z9
+	VADDPS       Z9, Z0, Z0
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z6, Z0, Z6
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(BX), Z1, Z1
-	VADDPS       64(R8)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       64(DI), Z9, Z9
+	VADDPS       Z9, Z1, Z1
 	VMULPS       Z8, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z7, Z1, Z7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z8
-	MOVQ         base+56(FP), R8
-	MOVL         4(DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (BX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (DI), Z9, Z9
+	VADDPS       Z9, Z2, Z2
 	VMULPS       Z8, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z6, Z2, Z6
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(BX), Z3, Z3
-	VADDPS       64(R8)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       64(DI), Z9, Z9
+	VADDPS       Z9, Z3, Z3
 	VMULPS       Z8, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z7, Z3, Z7
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z8
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (BX), Z4, Z4
-	VADDPS       (CX)(DX*1), Z4, Z4
+	VPMOVSXWD    (CX)(DX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (DI), Z9, Z9
+	VADDPS       Z9, Z4, Z4
 	VMULPS       Z8, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z6, Z4, Z6
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(BX), Z5, Z5
-	VADDPS       64(CX)(DX*1), Z5, Z5
+	VPMOVSXWD    32(CX)(DX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       64(DI), Z9, Z9
+	VADDPS       Z9, Z5, Z5
 	VMULPS       Z8, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z7, Z5, Z7
@@ -3202,28 +3424,24 @@ t4:
 	VMOVDQA32  Z9, Z5
 	VMOVDQA32  Z8, Z6
 	VMOVDQA32  Z9, Z7
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
 	SUBQ       $0x02, R8
@@ -3291,79 +3509,104 @@ t4_k1:
 
 t4_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z8
 	VMOVUPS      64(AX), Z9
 	VBROADCASTSS (CX), Z10
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z0, Z0
 	VMULPS       Z10, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z8, Z0, Z8
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(R8)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       64(BX), Z11, Z11
+	VADDPS       Z11, Z1, Z1
 	VMULPS       Z10, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z9, Z1, Z9
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z10
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z2, Z2
 	VMULPS       Z10, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z8, Z2, Z8
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(R8)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       64(BX), Z11, Z11
+	VADDPS       Z11, Z3, Z3
 	VMULPS       Z10, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z9, Z3, Z9
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z10
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (R8)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z4, Z4
 	VMULPS       Z10, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z8, Z4, Z8
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(R8)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       64(BX), Z11, Z11
+	VADDPS       Z11, Z5, Z5
 	VMULPS       Z10, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z9, Z5, Z9
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z10
 	MOVQ         base+56(FP), CX
-	MOVL         12(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         12(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (CX)(BX*1), Z6, Z6
+	VPMOVSXWD    (CX)(DI*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z6, Z6
 	VMULPS       Z10, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z8, Z6, Z8
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(CX)(BX*1), Z7, Z7
+	VPMOVSXWD    32(CX)(DI*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       64(BX), Z11, Z11
+	VADDPS       Z11, Z7, Z7
 	VMULPS       Z10, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z9, Z7, Z9
@@ -3397,33 +3640,28 @@ t5:
 	VMOVDQA32  Z11, Z7
 	VMOVDQA32  Z10, Z8
 	VMOVDQA32  Z11, Z9
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       16(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
 	SUBQ       $0x02, R8
@@ -3500,96 +3738,127 @@ t5_k1:
 
 t5_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z10
 	VMOVUPS      64(AX), Z11
 	VBROADCASTSS (CX), Z12
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z0, Z0
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z10, Z0, Z10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(R8)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       64(BX), Z13, Z13
+	VADDPS       Z13, Z1, Z1
 	VMULPS       Z12, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z11, Z1, Z11
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z12
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z2, Z2
 	VMULPS       Z12, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z10, Z2, Z10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(R8)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       64(BX), Z13, Z13
+	VADDPS       Z13, Z3, Z3
 	VMULPS       Z12, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z11, Z3, Z11
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z12
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (R8)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z4, Z4
 	VMULPS       Z12, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z10, Z4, Z10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(R8)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       64(BX), Z13, Z13
+	VADDPS       Z13, Z5, Z5
 	VMULPS       Z12, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z11, Z5, Z11
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z12
-	MOVQ         base+56(FP), R8
-	MOVL         12(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (R8)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z6, Z6
 	VMULPS       Z12, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z10, Z6, Z10
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(R8)(R9*1), Z7, Z7
+	VPMOVSXWD    32(R9)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       64(BX), Z13, Z13
+	VADDPS       Z13, Z7, Z7
 	VMULPS       Z12, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z11, Z7, Z11
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 16(CX), Z12
 	MOVQ         base+56(FP), CX
-	MOVL         16(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         16(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (CX)(BX*1), Z8, Z8
+	VPMOVSXWD    (CX)(DI*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z8, Z8
 	VMULPS       Z12, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z10, Z8, Z10
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(CX)(BX*1), Z9, Z9
+	VPMOVSXWD    32(CX)(DI*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       64(BX), Z13, Z13
+	VADDPS       Z13, Z9, Z9
 	VMULPS       Z12, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z11, Z9, Z11
@@ -3627,38 +3896,32 @@ t6:
 	VMOVDQA32  Z13, Z9
 	VMOVDQA32  Z12, Z10
 	VMOVDQA32  Z13, Z11
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       16(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       20(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
-	PREFETCHT0 64(R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
 	SUBQ       $0x02, R8
@@ -3744,113 +4007,150 @@ t6_k1:
 
 t6_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z12
 	VMOVUPS      64(AX), Z13
 	VBROADCASTSS (CX), Z14
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z0, Z0
 	VMULPS       Z14, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z12, Z0, Z12
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(R8)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z1, Z1
 	VMULPS       Z14, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z13, Z1, Z13
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z14
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z2, Z2
 	VMULPS       Z14, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z12, Z2, Z12
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(R8)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z3, Z3
 	VMULPS       Z14, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z13, Z3, Z13
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z14
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (R8)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z4, Z4
 	VMULPS       Z14, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z12, Z4, Z12
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(R8)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z5, Z5
 	VMULPS       Z14, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z13, Z5, Z13
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z14
-	MOVQ         base+56(FP), R8
-	MOVL         12(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (R8)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z6, Z6
 	VMULPS       Z14, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z12, Z6, Z12
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(R8)(R9*1), Z7, Z7
+	VPMOVSXWD    32(R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z7, Z7
 	VMULPS       Z14, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z13, Z7, Z13
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 16(CX), Z14
-	MOVQ         base+56(FP), R8
-	MOVL         16(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (R8)(R9*1), Z8, Z8
+	VPMOVSXWD    (R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z8, Z8
 	VMULPS       Z14, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z12, Z8, Z12
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(R8)(R9*1), Z9, Z9
+	VPMOVSXWD    32(R9)(R10*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z9, Z9
 	VMULPS       Z14, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z13, Z9, Z13
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 20(CX), Z14
 	MOVQ         base+56(FP), CX
-	MOVL         20(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         20(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (CX)(BX*1), Z10, Z10
+	VPMOVSXWD    (CX)(DI*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       (BX), Z15, Z15
+	VADDPS       Z15, Z10, Z10
 	VMULPS       Z14, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z12, Z10, Z12
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(CX)(BX*1), Z11, Z11
+	VPMOVSXWD    32(CX)(DI*1), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       64(BX), Z15, Z15
+	VADDPS       Z15, Z11, Z11
 	VMULPS       Z14, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z13, Z11, Z13
@@ -3894,43 +4194,36 @@ t7:
 	VMOVDQA32  Z15, Z11
 	VMOVDQA32  Z14, Z12
 	VMOVDQA32  Z15, Z13
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
 	SUBQ       $0x02, R9
@@ -4027,130 +4320,173 @@ t7_k1:
 
 t7_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z14
 	VMOVUPS      64(AX), Z15
 	VBROADCASTSS (CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z0, Z0
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z14, Z0, Z14
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(DI)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z1, Z1
 	VMULPS       Z16, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z15, Z1, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z2, Z2
 	VMULPS       Z16, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z14, Z2, Z14
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(DI)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z3, Z3
 	VMULPS       Z16, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z15, Z3, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z4, Z4
 	VMULPS       Z16, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z14, Z4, Z14
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(DI)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z5, Z5
 	VMULPS       Z16, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z15, Z5, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z6, Z6
 	VMULPS       Z16, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z14, Z6, Z14
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(DI)(R9*1), Z7, Z7
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z7, Z7
 	VMULPS       Z16, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z15, Z7, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R9*1), Z8, Z8
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z8, Z8
 	VMULPS       Z16, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z14, Z8, Z14
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(DI)(R9*1), Z9, Z9
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z9, Z9
 	VMULPS       Z16, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z15, Z9, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z16
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (DI)(R9*1), Z10, Z10
+	VPMOVSXWD    (R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z10, Z10
 	VMULPS       Z16, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z14, Z10, Z14
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(DI)(R9*1), Z11, Z11
+	VPMOVSXWD    32(R9)(R10*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z11, Z11
 	VMULPS       Z16, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z15, Z11, Z15
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z16
 	MOVQ         base+56(FP), CX
-	MOVL         24(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         24(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (CX)(BX*1), Z12, Z12
+	VPMOVSXWD    (CX)(DI*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       (BX), Z17, Z17
+	VADDPS       Z17, Z12, Z12
 	VMULPS       Z16, Z12, Z12
 	VMOVUPS      Z12, (SI)
 	VMAXPS       Z14, Z12, Z14
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(CX)(BX*1), Z13, Z13
+	VPMOVSXWD    32(CX)(DI*1), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       64(BX), Z17, Z17
+	VADDPS       Z17, Z13, Z13
 	VMULPS       Z16, Z13, Z13
 	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z15, Z13, Z15
@@ -4198,48 +4534,40 @@ t8:
 	VMOVDQA32  Z17, Z13
 	VMOVDQA32  Z16, Z14
 	VMOVDQA32  Z17, Z15
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       28(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
 	SUBQ       $0x02, R9
@@ -4345,147 +4673,196 @@ t8_k1:
 
 t8_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z16
 	VMOVUPS      64(AX), Z17
 	VBROADCASTSS (CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z0, Z0
 	VMULPS       Z18, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z16, Z0, Z16
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(DI)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z1, Z1
 	VMULPS       Z18, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z17, Z1, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z2, Z2
 	VMULPS       Z18, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z16, Z2, Z16
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(DI)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z3, Z3
 	VMULPS       Z18, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z17, Z3, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z4, Z4
 	VMULPS       Z18, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z16, Z4, Z16
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(DI)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z5, Z5
 	VMULPS       Z18, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z17, Z5, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z6, Z6
 	VMULPS       Z18, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z16, Z6, Z16
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(DI)(R9*1), Z7, Z7
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z7, Z7
 	VMULPS       Z18, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z17, Z7, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R9*1), Z8, Z8
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z8, Z8
 	VMULPS       Z18, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z16, Z8, Z16
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(DI)(R9*1), Z9, Z9
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z9, Z9
 	VMULPS       Z18, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z17, Z9, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (DI)(R9*1), Z10, Z10
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z10, Z10
 	VMULPS       Z18, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z16, Z10, Z16
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(DI)(R9*1), Z11, Z11
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z11, Z11
 	VMULPS       Z18, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z17, Z11, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z18
-	MOVQ         base+56(FP), DI
-	MOVL         24(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         24(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (DI)(R9*1), Z12, Z12
+	VPMOVSXWD    (R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z12, Z12
 	VMULPS       Z18, Z12, Z12
 	VMOVUPS      Z12, (SI)
 	VMAXPS       Z16, Z12, Z16
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(DI)(R9*1), Z13, Z13
+	VPMOVSXWD    32(R9)(R10*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z13, Z13
 	VMULPS       Z18, Z13, Z13
 	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z17, Z13, Z17
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z18
 	MOVQ         base+56(FP), CX
-	MOVL         28(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         28(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (CX)(BX*1), Z14, Z14
+	VPMOVSXWD    (CX)(DI*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       (BX), Z19, Z19
+	VADDPS       Z19, Z14, Z14
 	VMULPS       Z18, Z14, Z14
 	VMOVUPS      Z14, (SI)
 	VMAXPS       Z16, Z14, Z16
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(CX)(BX*1), Z15, Z15
+	VPMOVSXWD    32(CX)(DI*1), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       64(BX), Z19, Z19
+	VADDPS       Z19, Z15, Z15
 	VMULPS       Z18, Z15, Z15
 	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z17, Z15, Z17
@@ -4537,53 +4914,44 @@ t9:
 	VMOVDQA32  Z19, Z15
 	VMOVDQA32  Z18, Z16
 	VMOVDQA32  Z19, Z17
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       28(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       32(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
-	PREFETCHT0 64(R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
 	SUBQ       $0x02, R9
@@ -4698,164 +5066,219 @@ t9_k1:
 
 t9_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z18
 	VMOVUPS      64(AX), Z19
 	VBROADCASTSS (CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z0, Z0
 	VMULPS       Z20, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z18, Z0, Z18
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(DI)(R9*1), Z1, Z1
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z1, Z1
 	VMULPS       Z20, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z19, Z1, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z2, Z2
 	VMULPS       Z20, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z18, Z2, Z18
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(DI)(R9*1), Z3, Z3
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z3, Z3
 	VMULPS       Z20, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z19, Z3, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z4, Z4
 	VMULPS       Z20, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z18, Z4, Z18
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(DI)(R9*1), Z5, Z5
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z5, Z5
 	VMULPS       Z20, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z19, Z5, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z6, Z6
 	VMULPS       Z20, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z18, Z6, Z18
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(DI)(R9*1), Z7, Z7
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z7, Z7
 	VMULPS       Z20, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z19, Z7, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R9*1), Z8, Z8
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z8, Z8
 	VMULPS       Z20, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z18, Z8, Z18
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(DI)(R9*1), Z9, Z9
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z9, Z9
 	VMULPS       Z20, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z19, Z9, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (DI)(R9*1), Z10, Z10
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z10, Z10
 	VMULPS       Z20, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z18, Z10, Z18
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(DI)(R9*1), Z11, Z11
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z11, Z11
 	VMULPS       Z20, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z19, Z11, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         24(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         24(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (DI)(R9*1), Z12, Z12
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z12, Z12
 	VMULPS       Z20, Z12, Z12
 	VMOVUPS      Z12, (SI)
 	VMAXPS       Z18, Z12, Z18
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(DI)(R9*1), Z13, Z13
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z13, Z13
 	VMULPS       Z20, Z13, Z13
 	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z19, Z13, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z20
-	MOVQ         base+56(FP), DI
-	MOVL         28(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         28(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (DI)(R9*1), Z14, Z14
+	VPMOVSXWD    (R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z14, Z14
 	VMULPS       Z20, Z14, Z14
 	VMOVUPS      Z14, (SI)
 	VMAXPS       Z18, Z14, Z18
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(DI)(R9*1), Z15, Z15
+	VPMOVSXWD    32(R9)(R10*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z15, Z15
 	VMULPS       Z20, Z15, Z15
 	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z19, Z15, Z19
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z20
 	MOVQ         base+56(FP), CX
-	MOVL         32(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         32(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (DX), Z16, Z16
-	VADDPS       (CX)(BX*1), Z16, Z16
+	VPMOVSXWD    (CX)(DI*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       (BX), Z21, Z21
+	VADDPS       Z21, Z16, Z16
 	VMULPS       Z20, Z16, Z16
 	VMOVUPS      Z16, (SI)
 	VMAXPS       Z18, Z16, Z18
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
-	VADDPS       64(CX)(BX*1), Z17, Z17
+	VPMOVSXWD    32(CX)(DI*1), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       64(BX), Z21, Z21
+	VADDPS       Z21, Z17, Z17
 	VMULPS       Z20, Z17, Z17
 	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z19, Z17, Z19
@@ -4913,58 +5336,48 @@ t10:
 	VMOVDQA32  Z21, Z17
 	VMOVDQA32  Z20, Z18
 	VMOVDQA32  Z21, Z19
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       16(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       20(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       24(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       28(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       32(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       36(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       BX, R10
 	SHRQ       $0x02, R10
 	SUBQ       $0x02, R10
@@ -5090,181 +5503,242 @@ t10_k1:
 
 t10_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z20
 	VMOVUPS      64(AX), Z21
 	VBROADCASTSS (CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         (R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         (R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R8*1), Z0, Z0
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z0, Z0
 	VMULPS       Z22, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z20, Z0, Z20
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(DI)(R8*1), Z1, Z1
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z1, Z1
 	VMULPS       Z22, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z21, Z1, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         4(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         4(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R8*1), Z2, Z2
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z2, Z2
 	VMULPS       Z22, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z20, Z2, Z20
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(DI)(R8*1), Z3, Z3
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z3, Z3
 	VMULPS       Z22, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z21, Z3, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         8(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         8(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R8*1), Z4, Z4
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z4, Z4
 	VMULPS       Z22, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z20, Z4, Z20
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(DI)(R8*1), Z5, Z5
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z5, Z5
 	VMULPS       Z22, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z21, Z5, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         12(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         12(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R8*1), Z6, Z6
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z6, Z6
 	VMULPS       Z22, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z20, Z6, Z20
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(DI)(R8*1), Z7, Z7
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z7, Z7
 	VMULPS       Z22, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z21, Z7, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         16(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         16(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R8*1), Z8, Z8
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z8, Z8
 	VMULPS       Z22, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z20, Z8, Z20
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(DI)(R8*1), Z9, Z9
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z9, Z9
 	VMULPS       Z22, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z21, Z9, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         20(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         20(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (DI)(R8*1), Z10, Z10
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z10, Z10
 	VMULPS       Z22, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z20, Z10, Z20
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(DI)(R8*1), Z11, Z11
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z11, Z11
 	VMULPS       Z22, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z21, Z11, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         24(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         24(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (DI)(R8*1), Z12, Z12
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z12, Z12
 	VMULPS       Z22, Z12, Z12
 	VMOVUPS      Z12, (SI)
 	VMAXPS       Z20, Z12, Z20
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(DI)(R8*1), Z13, Z13
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z13, Z13
 	VMULPS       Z22, Z13, Z13
 	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z21, Z13, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         28(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         28(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (DI)(R8*1), Z14, Z14
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z14, Z14
 	VMULPS       Z22, Z14, Z14
 	VMOVUPS      Z14, (SI)
 	VMAXPS       Z20, Z14, Z20
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(DI)(R8*1), Z15, Z15
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z15, Z15
 	VMULPS       Z22, Z15, Z15
 	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z21, Z15, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z22
-	MOVQ         base+56(FP), DI
-	MOVL         32(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         32(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (DX), Z16, Z16
-	VADDPS       (DI)(R8*1), Z16, Z16
+	VPMOVSXWD    (R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z16, Z16
 	VMULPS       Z22, Z16, Z16
 	VMOVUPS      Z16, (SI)
 	VMAXPS       Z20, Z16, Z20
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
-	VADDPS       64(DI)(R8*1), Z17, Z17
+	VPMOVSXWD    32(R8)(R10*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z17, Z17
 	VMULPS       Z22, Z17, Z17
 	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z21, Z17, Z21
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 36(CX), Z22
 	MOVQ         base+56(FP), CX
-	MOVL         36(R9), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         36(R9), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       (DX), Z18, Z18
-	VADDPS       (CX)(BX*1), Z18, Z18
+	VPMOVSXWD    (CX)(DI*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       (BX), Z23, Z23
+	VADDPS       Z23, Z18, Z18
 	VMULPS       Z22, Z18, Z18
 	VMOVUPS      Z18, (SI)
 	VMAXPS       Z20, Z18, Z20
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(DX), Z19, Z19
-	VADDPS       64(CX)(BX*1), Z19, Z19
+	VPMOVSXWD    32(CX)(DI*1), Z23
+	VCVTDQ2PS    Z23, Z23
+	VMULPS       64(BX), Z23, Z23
+	VADDPS       Z23, Z19, Z19
 	VMULPS       Z22, Z19, Z19
 	VMOVUPS      Z19, 64(SI)
 	VMAXPS       Z21, Z19, Z21
@@ -5326,63 +5800,52 @@ t11:
 	VMOVDQA32  Z23, Z19
 	VMOVDQA32  Z22, Z20
 	VMOVDQA32  Z23, Z21
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       16(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       20(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       24(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       28(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       32(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       36(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       40(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
-	PREFETCHT0 64(R10)(R11*1)
 	MOVQ       BX, R10
 	SHRQ       $0x02, R10
 	SUBQ       $0x02, R10
@@ -5517,198 +5980,265 @@ t11_k1:
 
 t11_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z22
 	VMOVUPS      64(AX), Z23
 	VBROADCASTSS (CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         (R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         (R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R8*1), Z0, Z0
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z0, Z0
 	VMULPS       Z24, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z22, Z0, Z22
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(DX), Z1, Z1
-	VADDPS       64(DI)(R8*1), Z1, Z1
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z1, Z1
 	VMULPS       Z24, Z1, Z1
 	VMOVUPS      Z1, 64(SI)
 	VMAXPS       Z23, Z1, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         4(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         4(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R8*1), Z2, Z2
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z2, Z2
 	VMULPS       Z24, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z22, Z2, Z22
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(DX), Z3, Z3
-	VADDPS       64(DI)(R8*1), Z3, Z3
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z3, Z3
 	VMULPS       Z24, Z3, Z3
 	VMOVUPS      Z3, 64(SI)
 	VMAXPS       Z23, Z3, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         8(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         8(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R8*1), Z4, Z4
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z4, Z4
 	VMULPS       Z24, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z22, Z4, Z22
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       64(DX), Z5, Z5
-	VADDPS       64(DI)(R8*1), Z5, Z5
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z5, Z5
 	VMULPS       Z24, Z5, Z5
 	VMOVUPS      Z5, 64(SI)
 	VMAXPS       Z23, Z5, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         12(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         12(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R8*1), Z6, Z6
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z6, Z6
 	VMULPS       Z24, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z22, Z6, Z22
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(DX), Z7, Z7
-	VADDPS       64(DI)(R8*1), Z7, Z7
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z7, Z7
 	VMULPS       Z24, Z7, Z7
 	VMOVUPS      Z7, 64(SI)
 	VMAXPS       Z23, Z7, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         16(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         16(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R8*1), Z8, Z8
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z8, Z8
 	VMULPS       Z24, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z22, Z8, Z22
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       64(DX), Z9, Z9
-	VADDPS       64(DI)(R8*1), Z9, Z9
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z9, Z9
 	VMULPS       Z24, Z9, Z9
 	VMOVUPS      Z9, 64(SI)
 	VMAXPS       Z23, Z9, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         20(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         20(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (DI)(R8*1), Z10, Z10
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z10, Z10
 	VMULPS       Z24, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z22, Z10, Z22
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       64(DX), Z11, Z11
-	VADDPS       64(DI)(R8*1), Z11, Z11
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z11, Z11
 	VMULPS       Z24, Z11, Z11
 	VMOVUPS      Z11, 64(SI)
 	VMAXPS       Z23, Z11, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         24(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         24(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z12, Z12
 	VMULPS       (DX), Z12, Z12
-	VADDPS       (DI)(R8*1), Z12, Z12
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z12, Z12
 	VMULPS       Z24, Z12, Z12
 	VMOVUPS      Z12, (SI)
 	VMAXPS       Z22, Z12, Z22
 	VCVTDQ2PS    Z13, Z13
 	VMULPS       64(DX), Z13, Z13
-	VADDPS       64(DI)(R8*1), Z13, Z13
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z13, Z13
 	VMULPS       Z24, Z13, Z13
 	VMOVUPS      Z13, 64(SI)
 	VMAXPS       Z23, Z13, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         28(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         28(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       (DX), Z14, Z14
-	VADDPS       (DI)(R8*1), Z14, Z14
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z14, Z14
 	VMULPS       Z24, Z14, Z14
 	VMOVUPS      Z14, (SI)
 	VMAXPS       Z22, Z14, Z22
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(DX), Z15, Z15
-	VADDPS       64(DI)(R8*1), Z15, Z15
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z15, Z15
 	VMULPS       Z24, Z15, Z15
 	VMOVUPS      Z15, 64(SI)
 	VMAXPS       Z23, Z15, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         32(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         32(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z16, Z16
 	VMULPS       (DX), Z16, Z16
-	VADDPS       (DI)(R8*1), Z16, Z16
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z16, Z16
 	VMULPS       Z24, Z16, Z16
 	VMOVUPS      Z16, (SI)
 	VMAXPS       Z22, Z16, Z22
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       64(DX), Z17, Z17
-	VADDPS       64(DI)(R8*1), Z17, Z17
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z17, Z17
 	VMULPS       Z24, Z17, Z17
 	VMOVUPS      Z17, 64(SI)
 	VMAXPS       Z23, Z17, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 36(CX), Z24
-	MOVQ         base+56(FP), DI
-	MOVL         36(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         36(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       (DX), Z18, Z18
-	VADDPS       (DI)(R8*1), Z18, Z18
+	VPMOVSXWD    (R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z18, Z18
 	VMULPS       Z24, Z18, Z18
 	VMOVUPS      Z18, (SI)
 	VMAXPS       Z22, Z18, Z22
 	VCVTDQ2PS    Z19, Z19
 	VMULPS       64(DX), Z19, Z19
-	VADDPS       64(DI)(R8*1), Z19, Z19
+	VPMOVSXWD    32(R8)(R10*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z19, Z19
 	VMULPS       Z24, Z19, Z19
 	VMOVUPS      Z19, 64(SI)
 	VMAXPS       Z23, Z19, Z23
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 40(CX), Z24
 	MOVQ         base+56(FP), CX
-	MOVL         40(R9), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         40(R9), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z20, Z20
 	VMULPS       (DX), Z20, Z20
-	VADDPS       (CX)(BX*1), Z20, Z20
+	VPMOVSXWD    (CX)(DI*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       (BX), Z25, Z25
+	VADDPS       Z25, Z20, Z20
 	VMULPS       Z24, Z20, Z20
 	VMOVUPS      Z20, (SI)
 	VMAXPS       Z22, Z20, Z22
 	VCVTDQ2PS    Z21, Z21
 	VMULPS       64(DX), Z21, Z21
-	VADDPS       64(CX)(BX*1), Z21, Z21
+	VPMOVSXWD    32(CX)(DI*1), Z25
+	VCVTDQ2PS    Z25, Z25
+	VMULPS       64(BX), Z25, Z25
+	VADDPS       Z25, Z21, Z21
 	VMULPS       Z24, Z21, Z21
 	VMOVUPS      Z21, 64(SI)
 	VMAXPS       Z23, Z21, Z23
@@ -5719,9 +6249,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+// func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 // Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·residualPanelW16AVX512(SB), NOSPLIT, $0-104
+TEXT ·residualPanelW16AVX512(SB), NOSPLIT, $0-112
 	MOVQ panel+8(FP), AX
 	MOVQ doc+16(FP), CX
 	MOVQ rows+24(FP), DX
@@ -5765,55 +6295,55 @@ tall:
 	VMOVDQA32  Z12, Z9
 	VMOVDQA32  Z12, Z10
 	VMOVDQA32  Z12, Z11
-	MOVQ       codes+72(FP), R11
+	MOVQ       codes+80(FP), R11
 	ADDQ       SI, R11
 	MOVQ       base+56(FP), R12
 	MOVL       (R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       4(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       8(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       12(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       16(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       20(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       24(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       28(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       32(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       36(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       40(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       base+56(FP), R12
 	MOVL       44(R11), R13
-	IMULQ      ldbase+64(FP), R13
+	IMULQ      ldbase+72(FP), R13
 	PREFETCHT0 (R12)(R13*1)
 	MOVQ       AX, R12
 	MOVQ       BX, R13
@@ -5970,145 +6500,182 @@ t12_k1:
 
 t12_done:
 	MOVQ         acc+0(FP), DI
-	MOVQ         inv+80(FP), R8
+	MOVQ         inv+88(FP), R8
 	MOVQ         scale+40(FP), R9
+	MOVQ         unit+64(FP), R10
 	ADDQ         SI, R8
-	MOVQ         ldout+96(FP), R12
-	MOVQ         SI, R10
-	SHRQ         $0x02, R10
-	IMULQ        R12, R10
-	ADDQ         out+88(FP), R10
+	MOVQ         ldout+104(FP), R13
+	MOVQ         SI, R12
+	SHRQ         $0x02, R12
+	IMULQ        R13, R12
+	ADDQ         out+96(FP), R12
 	VMOVUPS      (DI), Z12
 	VBROADCASTSS (R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         (R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         (R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (R9), Z0, Z0
-	VADDPS       (R13)(R14*1), Z0, Z0
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z0, Z0
 	VMULPS       Z13, Z0, Z0
-	VMOVUPS      Z0, (R10)
+	VMOVUPS      Z0, (R12)
 	VMAXPS       Z12, Z0, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 4(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         4(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         4(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (R9), Z1, Z1
-	VADDPS       (R13)(R14*1), Z1, Z1
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z1, Z1
 	VMULPS       Z13, Z1, Z1
-	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z1, (R12)
 	VMAXPS       Z12, Z1, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 8(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         8(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         8(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (R9), Z2, Z2
-	VADDPS       (R13)(R14*1), Z2, Z2
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z2, Z2
 	VMULPS       Z13, Z2, Z2
-	VMOVUPS      Z2, (R10)
+	VMOVUPS      Z2, (R12)
 	VMAXPS       Z12, Z2, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 12(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         12(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         12(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (R9), Z3, Z3
-	VADDPS       (R13)(R14*1), Z3, Z3
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z3, Z3
 	VMULPS       Z13, Z3, Z3
-	VMOVUPS      Z3, (R10)
+	VMOVUPS      Z3, (R12)
 	VMAXPS       Z12, Z3, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 16(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         16(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         16(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (R9), Z4, Z4
-	VADDPS       (R13)(R14*1), Z4, Z4
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z4, Z4
 	VMULPS       Z13, Z4, Z4
-	VMOVUPS      Z4, (R10)
+	VMOVUPS      Z4, (R12)
 	VMAXPS       Z12, Z4, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 20(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         20(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         20(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (R9), Z5, Z5
-	VADDPS       (R13)(R14*1), Z5, Z5
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z5, Z5
 	VMULPS       Z13, Z5, Z5
-	VMOVUPS      Z5, (R10)
+	VMOVUPS      Z5, (R12)
 	VMAXPS       Z12, Z5, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 24(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         24(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         24(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (R9), Z6, Z6
-	VADDPS       (R13)(R14*1), Z6, Z6
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z6, Z6
 	VMULPS       Z13, Z6, Z6
-	VMOVUPS      Z6, (R10)
+	VMOVUPS      Z6, (R12)
 	VMAXPS       Z12, Z6, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 28(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         28(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         28(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (R9), Z7, Z7
-	VADDPS       (R13)(R14*1), Z7, Z7
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z7, Z7
 	VMULPS       Z13, Z7, Z7
-	VMOVUPS      Z7, (R10)
+	VMOVUPS      Z7, (R12)
 	VMAXPS       Z12, Z7, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 32(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         32(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         32(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (R9), Z8, Z8
-	VADDPS       (R13)(R14*1), Z8, Z8
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z8, Z8
 	VMULPS       Z13, Z8, Z8
-	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z8, (R12)
 	VMAXPS       Z12, Z8, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 36(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         36(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         36(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       (R9), Z9, Z9
-	VADDPS       (R13)(R14*1), Z9, Z9
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z9, Z9
 	VMULPS       Z13, Z9, Z9
-	VMOVUPS      Z9, (R10)
+	VMOVUPS      Z9, (R12)
 	VMAXPS       Z12, Z9, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 40(R8), Z13
-	MOVQ         base+56(FP), R13
-	MOVL         40(R11), R14
-	IMULQ        ldbase+64(FP), R14
+	MOVQ         base+56(FP), R14
+	MOVL         40(R11), R15
+	IMULQ        ldbase+72(FP), R15
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (R9), Z10, Z10
-	VADDPS       (R13)(R14*1), Z10, Z10
+	VPMOVSXWD    (R14)(R15*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z10, Z10
 	VMULPS       Z13, Z10, Z10
-	VMOVUPS      Z10, (R10)
+	VMOVUPS      Z10, (R12)
 	VMAXPS       Z12, Z10, Z12
-	ADDQ         R12, R10
+	ADDQ         R13, R12
 	VBROADCASTSS 44(R8), Z13
 	MOVQ         base+56(FP), R8
 	MOVL         44(R11), R11
-	IMULQ        ldbase+64(FP), R11
+	IMULQ        ldbase+72(FP), R11
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       (R9), Z11, Z11
-	VADDPS       (R8)(R11*1), Z11, Z11
+	VPMOVSXWD    (R8)(R11*1), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       (R10), Z14, Z14
+	VADDPS       Z14, Z11, Z11
 	VMULPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (R10)
+	VMOVUPS      Z11, (R12)
 	VMAXPS       Z12, Z11, Z12
 	VMOVUPS      Z12, (DI)
 	LEAQ         (CX)(BX*4), CX
@@ -6148,11 +6715,11 @@ t1:
 	MOVQ       offset+48(FP), DX
 	VMOVDQU32  (DX), Z1
 	VMOVDQA32  Z1, Z0
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, BX
 	SHRQ       $0x02, BX
@@ -6186,21 +6753,25 @@ t1_k1:
 
 t1_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z1
 	VBROADCASTSS (CX), Z2
 	MOVQ         base+56(FP), CX
 	MOVL         (DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (CX)(DX*1), Z0, Z0
+	VPMOVSXWD    (CX)(DX*1), Z3
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       (DI), Z3, Z3
+	VADDPS       Z3, Z0, Z0
 	VMULPS       Z2, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z1, Z0, Z1
@@ -6214,15 +6785,15 @@ t2:
 	VMOVDQU32  (DX), Z2
 	VMOVDQA32  Z2, Z0
 	VMOVDQA32  Z2, Z1
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -6262,32 +6833,39 @@ t2_k1:
 
 t2_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z2
 	VBROADCASTSS (CX), Z3
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       (DI), Z4, Z4
+	VADDPS       Z4, Z0, Z0
 	VMULPS       Z3, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z2, Z0, Z2
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z3
 	MOVQ         base+56(FP), CX
 	MOVL         4(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (BX), Z1, Z1
-	VADDPS       (CX)(DX*1), Z1, Z1
+	VPMOVSXWD    (CX)(DX*1), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       (DI), Z4, Z4
+	VADDPS       Z4, Z1, Z1
 	VMULPS       Z3, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z2, Z1, Z2
@@ -6303,19 +6881,19 @@ t3:
 	VMOVDQA32  Z3, Z0
 	VMOVDQA32  Z3, Z1
 	VMOVDQA32  Z3, Z2
-	MOVQ       codes+72(FP), DX
+	MOVQ       codes+80(FP), DX
 	ADDQ       SI, DX
 	MOVQ       base+56(FP), DI
 	MOVL       (DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       4(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       base+56(FP), DI
 	MOVL       8(DX), R8
-	IMULQ      ldbase+64(FP), R8
+	IMULQ      ldbase+72(FP), R8
 	PREFETCHT0 (DI)(R8*1)
 	MOVQ       BX, DI
 	SHRQ       $0x02, DI
@@ -6361,43 +6939,53 @@ t3_k1:
 
 t3_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), BX
+	MOVQ         unit+64(FP), DI
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), DI
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        DI, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z3
 	VBROADCASTSS (CX), Z4
-	MOVQ         base+56(FP), R8
-	MOVL         (DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (BX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       (DI), Z5, Z5
+	VADDPS       Z5, Z0, Z0
 	VMULPS       Z4, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z3, Z0, Z3
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z4
-	MOVQ         base+56(FP), R8
-	MOVL         4(DX), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (BX), Z1, Z1
-	VADDPS       (R8)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       (DI), Z5, Z5
+	VADDPS       Z5, Z1, Z1
 	VMULPS       Z4, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z3, Z1, Z3
-	ADDQ         DI, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z4
 	MOVQ         base+56(FP), CX
 	MOVL         8(DX), DX
-	IMULQ        ldbase+64(FP), DX
+	IMULQ        ldbase+72(FP), DX
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (BX), Z2, Z2
-	VADDPS       (CX)(DX*1), Z2, Z2
+	VPMOVSXWD    (CX)(DX*1), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       (DI), Z5, Z5
+	VADDPS       Z5, Z2, Z2
 	VMULPS       Z4, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z3, Z2, Z3
@@ -6417,23 +7005,23 @@ t4:
 	VMOVDQA32  Z4, Z1
 	VMOVDQA32  Z4, Z2
 	VMOVDQA32  Z4, Z3
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
@@ -6487,54 +7075,67 @@ t4_k1:
 
 t4_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z4
 	VBROADCASTSS (CX), Z5
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       (BX), Z6, Z6
+	VADDPS       Z6, Z0, Z0
 	VMULPS       Z5, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z4, Z0, Z4
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z5
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (R8)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       (BX), Z6, Z6
+	VADDPS       Z6, Z1, Z1
 	VMULPS       Z5, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z4, Z1, Z4
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z5
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       (BX), Z6, Z6
+	VADDPS       Z6, Z2, Z2
 	VMULPS       Z5, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z4, Z2, Z4
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z5
 	MOVQ         base+56(FP), CX
-	MOVL         12(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         12(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (CX)(BX*1), Z3, Z3
+	VPMOVSXWD    (CX)(DI*1), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       (BX), Z6, Z6
+	VADDPS       Z6, Z3, Z3
 	VMULPS       Z5, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z4, Z3, Z4
@@ -6556,27 +7157,27 @@ t5:
 	VMOVDQA32  Z5, Z2
 	VMOVDQA32  Z5, Z3
 	VMOVDQA32  Z5, Z4
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       16(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
@@ -6636,65 +7237,81 @@ t5_k1:
 
 t5_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z5
 	VBROADCASTSS (CX), Z6
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (BX), Z7, Z7
+	VADDPS       Z7, Z0, Z0
 	VMULPS       Z6, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z5, Z0, Z5
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z6
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (R8)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (BX), Z7, Z7
+	VADDPS       Z7, Z1, Z1
 	VMULPS       Z6, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z5, Z1, Z5
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z6
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (BX), Z7, Z7
+	VADDPS       Z7, Z2, Z2
 	VMULPS       Z6, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z5, Z2, Z5
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z6
-	MOVQ         base+56(FP), R8
-	MOVL         12(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (R8)(R9*1), Z3, Z3
+	VPMOVSXWD    (R9)(R10*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (BX), Z7, Z7
+	VADDPS       Z7, Z3, Z3
 	VMULPS       Z6, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z5, Z3, Z5
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 16(CX), Z6
 	MOVQ         base+56(FP), CX
-	MOVL         16(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         16(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (CX)(BX*1), Z4, Z4
+	VPMOVSXWD    (CX)(DI*1), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       (BX), Z7, Z7
+	VADDPS       Z7, Z4, Z4
 	VMULPS       Z6, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z5, Z4, Z5
@@ -6718,31 +7335,31 @@ t6:
 	VMOVDQA32  Z6, Z3
 	VMOVDQA32  Z6, Z4
 	VMOVDQA32  Z6, Z5
-	MOVQ       codes+72(FP), DI
+	MOVQ       codes+80(FP), DI
 	ADDQ       SI, DI
 	MOVQ       base+56(FP), R8
 	MOVL       (DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       4(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       8(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       12(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       16(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       base+56(FP), R8
 	MOVL       20(DI), R9
-	IMULQ      ldbase+64(FP), R9
+	IMULQ      ldbase+72(FP), R9
 	PREFETCHT0 (R8)(R9*1)
 	MOVQ       BX, R8
 	SHRQ       $0x02, R8
@@ -6808,76 +7425,95 @@ t6_k1:
 
 t6_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), R8
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        R8, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z6
 	VBROADCASTSS (CX), Z7
-	MOVQ         base+56(FP), R8
-	MOVL         (DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (R8)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z0, Z0
 	VMULPS       Z7, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z6, Z0, Z6
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 4(CX), Z7
-	MOVQ         base+56(FP), R8
-	MOVL         4(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (R8)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z1, Z1
 	VMULPS       Z7, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z6, Z1, Z6
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 8(CX), Z7
-	MOVQ         base+56(FP), R8
-	MOVL         8(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (R8)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z2, Z2
 	VMULPS       Z7, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z6, Z2, Z6
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 12(CX), Z7
-	MOVQ         base+56(FP), R8
-	MOVL         12(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (R8)(R9*1), Z3, Z3
+	VPMOVSXWD    (R9)(R10*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z3, Z3
 	VMULPS       Z7, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z6, Z3, Z6
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 16(CX), Z7
-	MOVQ         base+56(FP), R8
-	MOVL         16(DI), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(DI), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (R8)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z4, Z4
 	VMULPS       Z7, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z6, Z4, Z6
-	ADDQ         BX, SI
+	ADDQ         R8, SI
 	VBROADCASTSS 20(CX), Z7
 	MOVQ         base+56(FP), CX
-	MOVL         20(DI), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         20(DI), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (CX)(BX*1), Z5, Z5
+	VPMOVSXWD    (CX)(DI*1), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       (BX), Z8, Z8
+	VADDPS       Z8, Z5, Z5
 	VMULPS       Z7, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z6, Z5, Z6
@@ -6905,35 +7541,35 @@ t7:
 	VMOVDQA32  Z7, Z4
 	VMOVDQA32  Z7, Z5
 	VMOVDQA32  Z7, Z6
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
@@ -7007,87 +7643,109 @@ t7_k1:
 
 t7_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z7
 	VBROADCASTSS (CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z0, Z0
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z7, Z0, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (DI)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z1, Z1
 	VMULPS       Z8, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z7, Z1, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z2, Z2
 	VMULPS       Z8, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z7, Z2, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (DI)(R9*1), Z3, Z3
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z3, Z3
 	VMULPS       Z8, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z7, Z3, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z4, Z4
 	VMULPS       Z8, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z7, Z4, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z8
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (DI)(R9*1), Z5, Z5
+	VPMOVSXWD    (R9)(R10*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z5, Z5
 	VMULPS       Z8, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z7, Z5, Z7
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z8
 	MOVQ         base+56(FP), CX
-	MOVL         24(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         24(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (CX)(BX*1), Z6, Z6
+	VPMOVSXWD    (CX)(DI*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       (BX), Z9, Z9
+	VADDPS       Z9, Z6, Z6
 	VMULPS       Z8, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z7, Z6, Z7
@@ -7117,39 +7775,39 @@ t8:
 	VMOVDQA32  Z8, Z5
 	VMOVDQA32  Z8, Z6
 	VMOVDQA32  Z8, Z7
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       28(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
@@ -7229,98 +7887,123 @@ t8_k1:
 
 t8_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z8
 	VBROADCASTSS (CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z0, Z0
 	VMULPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z8, Z0, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (DI)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z1, Z1
 	VMULPS       Z9, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z8, Z1, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z2, Z2
 	VMULPS       Z9, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z8, Z2, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (DI)(R9*1), Z3, Z3
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z3, Z3
 	VMULPS       Z9, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z8, Z3, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z4, Z4
 	VMULPS       Z9, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z8, Z4, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (DI)(R9*1), Z5, Z5
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z5, Z5
 	VMULPS       Z9, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z8, Z5, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z9
-	MOVQ         base+56(FP), DI
-	MOVL         24(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         24(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z6, Z6
 	VMULPS       Z9, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z8, Z6, Z8
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z9
 	MOVQ         base+56(FP), CX
-	MOVL         28(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         28(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (CX)(BX*1), Z7, Z7
+	VPMOVSXWD    (CX)(DI*1), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       (BX), Z10, Z10
+	VADDPS       Z10, Z7, Z7
 	VMULPS       Z9, Z7, Z7
 	VMOVUPS      Z7, (SI)
 	VMAXPS       Z8, Z7, Z8
@@ -7352,43 +8035,43 @@ t9:
 	VMOVDQA32  Z9, Z6
 	VMOVDQA32  Z9, Z7
 	VMOVDQA32  Z9, Z8
-	MOVQ       codes+72(FP), R8
+	MOVQ       codes+80(FP), R8
 	ADDQ       SI, R8
 	MOVQ       base+56(FP), R9
 	MOVL       (R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       4(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       8(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       12(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       16(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       20(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       24(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       28(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       base+56(FP), R9
 	MOVL       32(R8), R10
-	IMULQ      ldbase+64(FP), R10
+	IMULQ      ldbase+72(FP), R10
 	PREFETCHT0 (R9)(R10*1)
 	MOVQ       BX, R9
 	SHRQ       $0x02, R9
@@ -7474,109 +8157,137 @@ t9_k1:
 
 t9_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z9
 	VBROADCASTSS (CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         (R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         (R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R9*1), Z0, Z0
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z0, Z0
 	VMULPS       Z10, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z9, Z0, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         4(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         4(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (DI)(R9*1), Z1, Z1
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z1, Z1
 	VMULPS       Z10, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z9, Z1, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         8(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         8(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R9*1), Z2, Z2
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z2, Z2
 	VMULPS       Z10, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z9, Z2, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         12(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         12(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (DI)(R9*1), Z3, Z3
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z3, Z3
 	VMULPS       Z10, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z9, Z3, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         16(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         16(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R9*1), Z4, Z4
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z4, Z4
 	VMULPS       Z10, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z9, Z4, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         20(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         20(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (DI)(R9*1), Z5, Z5
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z5, Z5
 	VMULPS       Z10, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z9, Z5, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         24(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         24(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R9*1), Z6, Z6
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z6, Z6
 	VMULPS       Z10, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z9, Z6, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z10
-	MOVQ         base+56(FP), DI
-	MOVL         28(R8), R9
-	IMULQ        ldbase+64(FP), R9
+	MOVQ         base+56(FP), R9
+	MOVL         28(R8), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (DI)(R9*1), Z7, Z7
+	VPMOVSXWD    (R9)(R10*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z7, Z7
 	VMULPS       Z10, Z7, Z7
 	VMOVUPS      Z7, (SI)
 	VMAXPS       Z9, Z7, Z9
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z10
 	MOVQ         base+56(FP), CX
-	MOVL         32(R8), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         32(R8), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (CX)(BX*1), Z8, Z8
+	VPMOVSXWD    (CX)(DI*1), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       (BX), Z11, Z11
+	VADDPS       Z11, Z8, Z8
 	VMULPS       Z10, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z9, Z8, Z9
@@ -7612,47 +8323,47 @@ t10:
 	VMOVDQA32  Z10, Z7
 	VMOVDQA32  Z10, Z8
 	VMOVDQA32  Z10, Z9
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       16(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       20(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       24(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       28(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       32(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       36(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       BX, R10
 	SHRQ       $0x02, R10
@@ -7746,120 +8457,151 @@ t10_k1:
 
 t10_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z10
 	VBROADCASTSS (CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         (R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         (R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R8*1), Z0, Z0
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z0, Z0
 	VMULPS       Z11, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z10, Z0, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         4(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         4(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (DI)(R8*1), Z1, Z1
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z1, Z1
 	VMULPS       Z11, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z10, Z1, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         8(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         8(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R8*1), Z2, Z2
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z2, Z2
 	VMULPS       Z11, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z10, Z2, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         12(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         12(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (DI)(R8*1), Z3, Z3
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z3, Z3
 	VMULPS       Z11, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z10, Z3, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         16(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         16(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R8*1), Z4, Z4
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z4, Z4
 	VMULPS       Z11, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z10, Z4, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         20(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         20(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (DI)(R8*1), Z5, Z5
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z5, Z5
 	VMULPS       Z11, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z10, Z5, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         24(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         24(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R8*1), Z6, Z6
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z6, Z6
 	VMULPS       Z11, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z10, Z6, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         28(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         28(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (DI)(R8*1), Z7, Z7
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z7, Z7
 	VMULPS       Z11, Z7, Z7
 	VMOVUPS      Z7, (SI)
 	VMAXPS       Z10, Z7, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z11
-	MOVQ         base+56(FP), DI
-	MOVL         32(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         32(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R8*1), Z8, Z8
+	VPMOVSXWD    (R8)(R10*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z8, Z8
 	VMULPS       Z11, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z10, Z8, Z10
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 36(CX), Z11
 	MOVQ         base+56(FP), CX
-	MOVL         36(R9), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         36(R9), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       (DX), Z9, Z9
-	VADDPS       (CX)(BX*1), Z9, Z9
+	VPMOVSXWD    (CX)(DI*1), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       (BX), Z12, Z12
+	VADDPS       Z12, Z9, Z9
 	VMULPS       Z11, Z9, Z9
 	VMOVUPS      Z9, (SI)
 	VMAXPS       Z10, Z9, Z10
@@ -7897,51 +8639,51 @@ t11:
 	VMOVDQA32  Z11, Z8
 	VMOVDQA32  Z11, Z9
 	VMOVDQA32  Z11, Z10
-	MOVQ       codes+72(FP), R9
+	MOVQ       codes+80(FP), R9
 	ADDQ       SI, R9
 	MOVQ       base+56(FP), R10
 	MOVL       (R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       4(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       8(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       12(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       16(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       20(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       24(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       28(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       32(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       36(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       base+56(FP), R10
 	MOVL       40(R9), R11
-	IMULQ      ldbase+64(FP), R11
+	IMULQ      ldbase+72(FP), R11
 	PREFETCHT0 (R10)(R11*1)
 	MOVQ       BX, R10
 	SHRQ       $0x02, R10
@@ -8041,131 +8783,165 @@ t11_k1:
 
 t11_done:
 	MOVQ         acc+0(FP), AX
-	MOVQ         inv+80(FP), CX
+	MOVQ         inv+88(FP), CX
 	MOVQ         scale+40(FP), DX
+	MOVQ         unit+64(FP), BX
 	ADDQ         SI, CX
-	MOVQ         ldout+96(FP), BX
+	MOVQ         ldout+104(FP), DI
 	SHRQ         $0x02, SI
-	IMULQ        BX, SI
-	ADDQ         out+88(FP), SI
+	IMULQ        DI, SI
+	ADDQ         out+96(FP), SI
 	VMOVUPS      (AX), Z11
 	VBROADCASTSS (CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         (R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         (R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (DX), Z0, Z0
-	VADDPS       (DI)(R8*1), Z0, Z0
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z0, Z0
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (SI)
 	VMAXPS       Z11, Z0, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 4(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         4(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         4(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (DX), Z1, Z1
-	VADDPS       (DI)(R8*1), Z1, Z1
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z1, Z1
 	VMULPS       Z12, Z1, Z1
 	VMOVUPS      Z1, (SI)
 	VMAXPS       Z11, Z1, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 8(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         8(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         8(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       (DX), Z2, Z2
-	VADDPS       (DI)(R8*1), Z2, Z2
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z2, Z2
 	VMULPS       Z12, Z2, Z2
 	VMOVUPS      Z2, (SI)
 	VMAXPS       Z11, Z2, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 12(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         12(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         12(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (DX), Z3, Z3
-	VADDPS       (DI)(R8*1), Z3, Z3
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z3, Z3
 	VMULPS       Z12, Z3, Z3
 	VMOVUPS      Z3, (SI)
 	VMAXPS       Z11, Z3, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 16(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         16(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         16(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z4, Z4
 	VMULPS       (DX), Z4, Z4
-	VADDPS       (DI)(R8*1), Z4, Z4
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z4, Z4
 	VMULPS       Z12, Z4, Z4
 	VMOVUPS      Z4, (SI)
 	VMAXPS       Z11, Z4, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 20(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         20(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         20(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       (DX), Z5, Z5
-	VADDPS       (DI)(R8*1), Z5, Z5
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z5, Z5
 	VMULPS       Z12, Z5, Z5
 	VMOVUPS      Z5, (SI)
 	VMAXPS       Z11, Z5, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 24(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         24(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         24(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       (DX), Z6, Z6
-	VADDPS       (DI)(R8*1), Z6, Z6
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z6, Z6
 	VMULPS       Z12, Z6, Z6
 	VMOVUPS      Z6, (SI)
 	VMAXPS       Z11, Z6, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 28(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         28(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         28(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (DX), Z7, Z7
-	VADDPS       (DI)(R8*1), Z7, Z7
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z7, Z7
 	VMULPS       Z12, Z7, Z7
 	VMOVUPS      Z7, (SI)
 	VMAXPS       Z11, Z7, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 32(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         32(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         32(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z8, Z8
 	VMULPS       (DX), Z8, Z8
-	VADDPS       (DI)(R8*1), Z8, Z8
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z8, Z8
 	VMULPS       Z12, Z8, Z8
 	VMOVUPS      Z8, (SI)
 	VMAXPS       Z11, Z8, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 36(CX), Z12
-	MOVQ         base+56(FP), DI
-	MOVL         36(R9), R8
-	IMULQ        ldbase+64(FP), R8
+	MOVQ         base+56(FP), R8
+	MOVL         36(R9), R10
+	IMULQ        ldbase+72(FP), R10
 	VCVTDQ2PS    Z9, Z9
 	VMULPS       (DX), Z9, Z9
-	VADDPS       (DI)(R8*1), Z9, Z9
+	VPMOVSXWD    (R8)(R10*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z9, Z9
 	VMULPS       Z12, Z9, Z9
 	VMOVUPS      Z9, (SI)
 	VMAXPS       Z11, Z9, Z11
-	ADDQ         BX, SI
+	ADDQ         DI, SI
 	VBROADCASTSS 40(CX), Z12
 	MOVQ         base+56(FP), CX
-	MOVL         40(R9), BX
-	IMULQ        ldbase+64(FP), BX
+	MOVL         40(R9), DI
+	IMULQ        ldbase+72(FP), DI
 	VCVTDQ2PS    Z10, Z10
 	VMULPS       (DX), Z10, Z10
-	VADDPS       (CX)(BX*1), Z10, Z10
+	VPMOVSXWD    (CX)(DI*1), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       (BX), Z13, Z13
+	VADDPS       Z13, Z10, Z10
 	VMULPS       Z12, Z10, Z10
 	VMOVUPS      Z10, (SI)
 	VMAXPS       Z11, Z10, Z11

@@ -2,7 +2,7 @@ package kernel
 
 // residualPanelGeneric raises acc to the scores of the lanes from at on with the given tokens, and writes the scores to
 // those rows of out. The integer products are computed in float32, where sums of up to 1024 products of int8 are exact.
-func residualPanelGeneric(q *ResidualQuery, acc *[panelCols]float32, at int, base []float32, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
+func residualPanelGeneric(q *ResidualQuery, acc *[panelCols]float32, at int, base *Base, codes []uint32, residuals []byte, invNorms []float32, scratch []uint8, out *scoreRows) {
 	const exact = 1024
 	lanes, size := q.Lanes(), 4*q.groups
 	w := min(panelCols, lanes-at)
@@ -22,10 +22,10 @@ func residualPanelGeneric(q *ResidualQuery, acc *[panelCols]float32, at int, bas
 				}
 			}
 		}
-		b, to := base[int(c)*lanes+at:][:w], out.row(t, w)
+		b, to := base.Scores[int(c)*lanes+at:][:w], out.row(t, w)
 		for j, v := range b {
-			// The conversion keeps the compiler from fusing the product with the sum.
-			s := (float32(float32(dot[j])*q.scale[at+j]) + v) * invNorms[t]
+			// The conversions keep the compiler from fusing a product with the sum.
+			s := (float32(float32(dot[j])*q.scale[at+j]) + float32(float32(v)*base.Unit[at+j])) * invNorms[t]
 			to[j] = s
 			if s > acc[j] {
 				acc[j] = s

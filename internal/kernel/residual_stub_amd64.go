@@ -5,18 +5,18 @@
 package kernel
 
 // residualPanelW32AVX2 raises 16 running maxima at acc to the scores of the lanes of a panel of 32 with rows decoded rows:
-// groups*4 bytes each, levels (signed). base has a stride of ldbase bytes per code. The scores themselves go to out, with a
+// groups*4 bytes each, levels (signed). base, whose lanes are worth unit, has a stride of ldbase bytes per code. The scores themselves go to out, with a
 // stride of ldout bytes, which may be 0.
 //
 //go:noescape
-func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+func residualPanelW32AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 
 // residualPanelW16AVX2 raises 16 running maxima at acc to the scores of the lanes of a panel of 16 with rows decoded rows:
-// groups*4 bytes each, levels (signed). base has a stride of ldbase bytes per code. The scores themselves go to out, with a
+// groups*4 bytes each, levels (signed). base, whose lanes are worth unit, has a stride of ldbase bytes per code. The scores themselves go to out, with a
 // stride of ldout bytes, which may be 0.
 //
 //go:noescape
-func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+func residualPanelW16AVX2(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 
 // decode1AVX2 decodes rows > 0 packed rows of rowBytes >= 16 bytes into planes of rowBytes bytes; see Levels.
 //
@@ -39,18 +39,18 @@ func decode4AVX2(dst *uint8, stride int, src *uint8, rowBytes int, rows int, tab
 func decode8AVX2(dst *uint8, src *uint8, n int, table *uint8)
 
 // residualPanelW32AVX512 raises 32 running maxima at acc to the scores of the lanes of a panel of 32 with rows decoded rows:
-// groups*4 bytes each, levels + 128. base has a stride of ldbase bytes per code. The scores themselves go to out, with a
+// groups*4 bytes each, levels + 128. base, whose lanes are worth unit, has a stride of ldbase bytes per code. The scores themselves go to out, with a
 // stride of ldout bytes, which may be 0.
 //
 //go:noescape
-func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+func residualPanelW32AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 
 // residualPanelW16AVX512 raises 16 running maxima at acc to the scores of the lanes of a panel of 16 with rows decoded rows:
-// groups*4 bytes each, levels + 128. base has a stride of ldbase bytes per code. The scores themselves go to out, with a
+// groups*4 bytes each, levels + 128. base, whose lanes are worth unit, has a stride of ldbase bytes per code. The scores themselves go to out, with a
 // stride of ldout bytes, which may be 0.
 //
 //go:noescape
-func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
+func residualPanelW16AVX512(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)
 
 // decode1AVX512 decodes rows > 0 packed rows of rowBytes bytes, a multiple of 64, into planes of rowBytes bytes; see Levels.
 //

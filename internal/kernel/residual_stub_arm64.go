@@ -4,10 +4,10 @@
 
 package kernel
 
-// residualPanelDot raises 16 lanes of acc to the scores of rows > 0 tokens: (scale * product + base) * inv, the product being that of int8 rows; ldpanel and ldbase are strides in bytes.
+// residualPanelDot raises 16 lanes of acc to the scores of rows > 0 tokens: (scale * product + unit * base) * inv, the product being that of int8 rows; ldpanel and ldbase are strides in bytes.
 //
 //go:noescape
-func residualPanelDot(acc *float32, panel *int8, ldpanel int, doc *uint8, rows int, groups int, scale *float32, base *float32, ldbase int, codes *uint32, inv *float32)
+func residualPanelDot(acc *float32, panel *int8, ldpanel int, doc *uint8, rows int, groups int, scale *float32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32)
 
 // decode1NEON is Levels.decode for 1 bits and rows of at least 16 bytes.
 //

@@ -13,7 +13,8 @@ import (
 // residualCase is a codec, a query and a document for tests; idx holds the bucket numbers, tokens x dim.
 type residualCase struct {
 	nbits, dim, rows, tokens, centroids int
-	weights, query, base, inv           []float32
+	weights, query, inv                 []float32
+	base                                Base
 	idx                                 []uint8
 	packed                              []byte
 	codes                               []uint32
@@ -25,10 +26,14 @@ func newResidualCase(r *rand.Rand, nbits, dim, rows, tokens int) *residualCase {
 	slices.Sort(c.weights)
 	c.query = normals(r, rows*dim)
 	lanes := (rows + 15) / 16 * 16
-	c.base = normals(r, c.centroids*lanes)
-	for i := range c.base {
-		if i%lanes >= rows {
-			c.base[i] = float32(math.NaN()) // what lies behind the rows does not matter
+	c.base = Base{Scores: make([]int16, c.centroids*lanes), Unit: make([]float32, lanes)}
+	for i, v := range normals(r, c.centroids*lanes) {
+		c.base.Scores[i] = int16(max(min(8192*v, math.MaxInt16), math.MinInt16))
+	}
+	for i := range c.base.Unit {
+		c.base.Unit[i] = float32(i+1) * 1e-5
+		if i >= rows {
+			c.base.Unit[i] = float32(math.NaN()) // what lies behind the rows does not matter
 		}
 	}
 	c.idx, c.inv, c.codes = make([]uint8, tokens*dim), make([]float32, tokens), make([]uint32, tokens)
@@ -46,6 +51,13 @@ func newResidualCase(r *rand.Rand, nbits, dim, rows, tokens int) *residualCase {
 		}
 	}
 	return c
+}
+
+// score is the definition, of what dots has for a query row and a token.
+func (c *residualCase) score(l *Levels, i, tok, dot int) float32 {
+	qs, _ := int8Scale(c.query[i*c.dim : (i+1)*c.dim])
+	base := float32(float32(c.base.Scores[int(c.codes[tok])*len(c.base.Unit)+i]) * c.base.Unit[i])
+	return float32((float32(float32(dot)*float32(qs*l.scale)) + base) * c.inv[tok])
 }
 
 // dots returns the integer products of every query row with every token by the definition, before scales.
@@ -85,7 +97,7 @@ func TestResidualMax(t *testing.T) {
 				c := newResidualCase(r, nbits, dim, rows, most)
 				l := NewLevels(c.weights, nbits, dim)
 				q := NewResidualQuery(l, c.query, rows)
-				lanes, rb, dots := q.Lanes(), l.RowBytes(), c.dots()
+				rb, dots := l.RowBytes(), c.dots()
 
 				// The definition; every implementation must reach it in every bit.
 				want := make([][]float32, most+1)
@@ -96,20 +108,19 @@ func TestResidualMax(t *testing.T) {
 				for tok := range most {
 					want[tok+1] = slices.Clone(want[tok])
 					for i := range rows {
-						qs, _ := int8Scale(c.query[i*dim : (i+1)*dim])
-						v := float32(float32(dots[i][tok])*float32(qs*l.scale)) + c.base[int(c.codes[tok])*lanes+i]
-						want[tok+1][i] = max(want[tok][i], float32(v*c.inv[tok]))
+						want[tok+1][i] = max(want[tok][i], c.score(l, i, tok, dots[i][tok]))
 					}
 				}
 				for _, im := range impls {
 					if !im.Available {
 						continue
 					}
-					gb, gc, gr, gi := newGuard(t, 4*len(c.base)), newGuard(t, 4*most), newGuard(t, len(c.packed)), newGuard(t, 4*most)
+					gb, gu := newGuard(t, 2*len(c.base.Scores)), newGuard(t, 4*len(c.base.Unit))
+					gc, gr, gi := newGuard(t, 4*most), newGuard(t, len(c.packed)), newGuard(t, 4*most)
 					for _, n := range tokensList {
 						for _, after := range []bool{true, false} {
 							out := make([]float32, rows)
-							base, codes := guarded(gb, c.base, after), guarded(gc, c.codes[:n], after)
+							base, codes := &Base{Scores: guarded(gb, c.base.Scores, after), Unit: guarded(gu, c.base.Unit, after)}, guarded(gc, c.codes[:n], after)
 							packed, inv := guarded(gr, c.packed[:n*rb], after), guarded(gi, c.inv[:n], after)
 							q.maxAt(im.ISA, out, base, codes, packed, inv)
 							require.Equal(t, want[n], out, "%s bits %d dim %d rows %d tokens %d", im.Name, nbits, dim, rows, n)
@@ -135,11 +146,11 @@ func TestResidualApproximation(t *testing.T) {
 	l := NewLevels(c.weights, 4, 128)
 	q := NewResidualQuery(l, c.query, 8)
 	got := make([]float32, 8)
-	q.Max(got, c.base, c.codes, c.packed, c.inv)
+	q.Max(got, &c.base, c.codes, c.packed, c.inv)
 	for i := range got {
 		best := math.Inf(-1)
 		for tok := range 20 {
-			s := float64(c.base[int(c.codes[tok])*16+i])
+			s := float64(c.base.Scores[int(c.codes[tok])*16+i]) * float64(c.base.Unit[i])
 			for d := range 128 {
 				s += float64(c.query[i*128+d]) * float64(c.weights[c.idx[tok*128+d]])
 			}
@@ -177,8 +188,8 @@ func TestResidualZero(t *testing.T) {
 	l := NewLevels(make([]float32, 16), 4, 16)
 	require.Zero(t, l.Scale())
 	q := NewResidualQuery(l, make([]float32, 16), 1)
-	base := make([]float32, 16)
-	base[0] = 3
+	base := &Base{Scores: make([]int16, 16), Unit: make([]float32, 16)}
+	base.Scores[0], base.Unit[0] = 6, .5
 	require.Equal(t, float32(6), q.MaxSim(base, []uint32{0}, make([]byte, 8), []float32{2}, nil))
 }
 
@@ -193,18 +204,19 @@ func TestResidualPanics(t *testing.T) {
 		"weights":     func() { NewLevels(make([]float32, 8), 4, 16) },
 		"dimension":   func() { NewLevels(make([]float32, 2), 1, 12) },
 		"query":       func() { NewResidualQuery(l, c.query[1:], 5) },
-		"out":         func() { q.Max(out[1:], c.base, c.codes, c.packed, c.inv) },
-		"residuals":   func() { q.Max(out, c.base, c.codes, c.packed[1:], c.inv) },
-		"norms":       func() { q.Max(out, c.base, c.codes, c.packed, c.inv[1:]) },
-		"base":        func() { q.Max(out, c.base[:16], []uint32{1}, c.packed, c.inv) },
-		"no tokens":   func() { q.MaxSim(c.base, nil, nil, nil, nil) },
-		"hostile one": func() { q.MaxSim(c.base, []uint32{math.MaxUint32}, c.packed, c.inv, nil) },
+		"out":         func() { q.Max(out[1:], &c.base, c.codes, c.packed, c.inv) },
+		"residuals":   func() { q.Max(out, &c.base, c.codes, c.packed[1:], c.inv) },
+		"norms":       func() { q.Max(out, &c.base, c.codes, c.packed, c.inv[1:]) },
+		"base":        func() { q.Max(out, &Base{Scores: c.base.Scores[:16], Unit: c.base.Unit}, []uint32{1}, c.packed, c.inv) },
+		"units":       func() { q.Max(out, &Base{Scores: c.base.Scores, Unit: c.base.Unit[:15]}, c.codes, c.packed, c.inv) },
+		"no tokens":   func() { q.MaxSim(&c.base, nil, nil, nil, nil) },
+		"hostile one": func() { q.MaxSim(&c.base, []uint32{math.MaxUint32}, c.packed, c.inv, nil) },
 	} {
 		t.Run(name, func(t *testing.T) { require.Panics(t, f) })
 	}
 	require.Zero(t, testing.AllocsPerRun(10, func() {
-		q.Max(out, c.base, c.codes, c.packed, c.inv)
-		q.MaxSim(c.base, c.codes, c.packed, c.inv, c.packed)
+		q.Max(out, &c.base, c.codes, c.packed, c.inv)
+		q.MaxSim(&c.base, c.codes, c.packed, c.inv, c.packed)
 		q.Reset(l, c.query, 5)
 	}))
 }
@@ -219,7 +231,7 @@ func BenchmarkResidual(b *testing.B) {
 			rb, n := dim*nbits/8, 0
 			eachISABench(b, fmt.Sprintf("bits=%d/q=%d/d=%d/dim=%d/docs=%d", nbits, rows, tokens, dim, docs), 2*rows*tokens*dim, func(l isa) {
 				at := n * tokens
-				q.maxSimAt(l, c.base, c.codes[at:at+tokens], c.packed[at*rb:], c.inv[at:], nil)
+				q.maxSimAt(l, &c.base, c.codes[at:at+tokens], c.packed[at*rb:], c.inv[at:], nil)
 				n = (n + 1) % docs
 			})
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -104,20 +106,24 @@ func genSumRows(s isa) {
 	RET()
 }
 
-// genScan writes the comparison of rows with limits, 16 lanes at a time.
+// genScan writes the comparison of rows with limits, 16 lanes at a time, and their conversion.
 func genScan(s isa) {
 	name := "scanRows" + s.String()
-	TEXT(name, NOSPLIT, "func(hits *uint16, block *float32, stride int, rows int, limit *float32, factor *float32)")
+	TEXT(name, NOSPLIT, "func(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)")
 	Pragma("noescape")
-	Doc(name+" sets hits to the lanes of rows > 0 rows of 16 that reach their limit and multiplies each row by its factor.",
-		"stride is that of both, in values.")
-	hits, block, stride, rows := load64("hits"), load64("block"), load64("stride"), load64("rows")
-	limit, factor := load64("limit"), load64("factor")
+	Doc(name+" sets hits to the lanes of rows > 0 rows of 16 that reach their limit and writes each row, multiplied by its factor and by the",
+		"inverses of its lanes, to dst. stride is that of block and dst, in values.")
+	hits, dst, block, stride, rows := load64("hits"), load64("dst"), load64("block"), load64("stride"), load64("rows")
+	limit, factor, inverse := load64("limit"), load64("factor"), load64("inverse")
 	nv := 16 / s.lanes()
-	lim, f := s.vs(nv), s.v()
+	lim, inv, f := s.vs(nv), s.vs(nv), s.v()
 	for i, r := range lim {
 		VMOVUPS(Mem{Base: limit, Disp: i * s.width()}, r)
+		VMOVUPS(Mem{Base: inverse, Disp: i * s.width()}, inv[i])
 	}
+	least, most := s.v(), s.v()
+	VMOVUPS(constF32("least16", -math.MaxInt16), least)
+	VMOVUPS(constF32("most16", math.MaxInt16), most)
 	step := GP64()
 	MOVQ(stride, step)
 	SHLQ(Imm(2), step)
@@ -126,8 +132,8 @@ func genScan(s isa) {
 	Label("loop")
 	VBROADCASTSS(Mem{Base: factor}, f)
 	bits := GP32()
-	for i := range nv {
-		v := s.v()
+	v := s.vs(nv)
+	for i, v := range v {
 		VMOVUPS(Mem{Base: block, Disp: i * s.width()}, v)
 		if s == avx512 {
 			k := K()
@@ -145,11 +151,24 @@ func genScan(s isa) {
 			}
 		}
 		VMULPS(f, v, v)
-		VMOVUPS(v, Mem{Base: block, Disp: i * s.width()})
+		VMULPS(inv[i], v, v)
+		VMAXPS(least, v, v) // of NaN, the least
+		VMINPS(most, v, v)
+		VCVTPS2DQ(v, v)
+	}
+	if s == avx512 {
+		VPMOVDW(v[0], Mem{Base: dst})
+	} else {
+		VPACKSSDW(v[1], v[0], v[0])
+		VPERMQ(Imm(0xd8), v[0], v[0])
+		VMOVDQU(v[0], Mem{Base: dst})
 	}
 	MOVW(bits.As16(), Mem{Base: hits})
 	ADDQ(stride, hits)
 	ADDQ(step, block)
+	SHRQ(Imm(1), step)
+	ADDQ(step, dst)
+	SHLQ(Imm(1), step)
 	ADDQ(Imm(4), factor)
 	DECQ(rows)
 	JNE(LabelRef("loop"))

@@ -32,14 +32,14 @@ func (s isa) residualRows() int { return [...]int{4, 12}[s] }
 // genResidualPanel writes compressed-domain MaxSim for nv registers of lanes of a panel of w lanes over decoded rows.
 func genResidualPanel(s isa, suffix string, w, nv int) {
 	name := "residualPanel" + suffix + s.String()
-	TEXT(name, NOSPLIT, "func(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)")
+	TEXT(name, NOSPLIT, "func(acc *float32, panel *int8, doc *uint8, rows int, groups int, scale *float32, offset *int32, base *int16, unit *float32, ldbase int, codes *uint32, inv *float32, out *float32, ldout int)")
 	Pragma("noescape")
 	levels := "levels (signed)"
 	if s == avx512 {
 		levels = "levels + 128"
 	}
 	Doc(label("%s raises %d running maxima at acc to the scores of the lanes of a panel of %d with rows decoded rows:", name, nv*s.lanes(), w),
-		label("groups*4 bytes each, %s. base has a stride of ldbase bytes per code. The scores themselves go to out, with a", levels),
+		label("groups*4 bytes each, %s. base, whose lanes are worth unit, has a stride of ldbase bytes per code. The scores themselves go to out, with a", levels),
 		"stride of ldout bytes, which may be 0.")
 	panel, doc, rows, lda := load64("panel"), load64("doc"), load64("rows"), load64("groups")
 	SHLQ(Imm(2), lda)
@@ -131,7 +131,7 @@ func residualTile(s isa, name string, rows, nv, ldb int, doc, lda, panel, done G
 	}
 	for r := range rows {
 		m := row(r)
-		for d := 0; d < nv*s.width(); d += 64 {
+		for d := 0; d < nv*s.width()/2; d += 64 {
 			PREFETCHT0(m.Offset(d))
 		}
 	}
@@ -141,14 +141,14 @@ func residualTile(s isa, name string, rows, nv, ldb int, doc, lda, panel, done G
 	SHRQ(Imm(2), k)
 	t.loop(name, b, k, unroll, nil)
 
-	accp, inv, scale := load64("acc"), load64("inv"), load64("scale")
+	accp, inv, scale, unit := load64("acc"), load64("inv"), load64("scale"), load64("unit")
 	ADDQ(done, inv)
 	out, ldout := GP64(), load64("ldout")
 	MOVQ(done, out)
 	SHRQ(Imm(2), out)
 	IMULQ(ldout, out)
 	ADDQ(NewParamSlot("out"), out)
-	run, n := t.b, free[0]
+	run, n, x := t.b, free[0], free[1]
 	for i := range nv {
 		VMOVUPS(Mem{Base: accp, Disp: i * s.width()}, run[i])
 	}
@@ -160,7 +160,10 @@ func residualTile(s isa, name string, rows, nv, ldb int, doc, lda, panel, done G
 			a := t.acc[r*nv+i]
 			VCVTDQ2PS(a, a)
 			VMULPS(Mem{Base: scale, Disp: i * s.width()}, a, a)
-			VADDPS(m.Offset(i*s.width()), a, a)
+			VPMOVSXWD(m.Offset(i*s.width()/2), x)
+			VCVTDQ2PS(x, x)
+			VMULPS(Mem{Base: unit, Disp: i * s.width()}, x, x)
+			VADDPS(x, a, a)
 			VMULPS(n, a, a)
 			VMOVUPS(a, Mem{Base: out, Disp: i * s.width()})
 			VMAXPS(run[i], a, run[i]) // NaN leaves the maximum as it is

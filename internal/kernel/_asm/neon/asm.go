@@ -143,6 +143,8 @@ var (
 	uaddlv  = op2{0x6e303800, "UADDLV.16B"} // sum of 16 bytes
 	fcvtl   = op2{0x0e217800, "FCVTL.4S.4H"}
 	fcvtl2  = op2{0x4e217800, "FCVTL2.4S.8H"}
+	sxtl    = op2{0x0f10a400, "SXTL.4S.4H"}
+	sxtl2   = op2{0x4f10a400, "SXTL2.4S.8H"}
 	fcvtn   = op2{0x0e216800, "FCVTN.4H.4S"}
 	fcvtn2  = op2{0x4e216800, "FCVTN2.8H.4S"}
 	ushr4   = op2{0x6f0c0400, "USHR.16B #4"}

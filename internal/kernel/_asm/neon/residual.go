@@ -3,9 +3,9 @@ package main
 import "fmt"
 
 func genResidual(a *asm) {
-	a.text("residualPanelDot", "raises 16 lanes of acc to the scores of rows > 0 tokens: (scale * product + base) * inv, the product being that of int8 rows; ldpanel and ldbase are strides in bytes.",
+	a.text("residualPanelDot", "raises 16 lanes of acc to the scores of rows > 0 tokens: (scale * product + unit * base) * inv, the product being that of int8 rows; ldpanel and ldbase are strides in bytes.",
 		[]param{{"acc", "*float32"}, {"panel", "*int8"}, {"ldpanel", "int"}, {"doc", "*uint8"}, {"rows", "int"}, {"groups", "int"},
-			{"scale", "*float32"}, {"base", "*float32"}, {"ldbase", "int"}, {"codes", "*uint32"}, {"inv", "*float32"}}, "")
+			{"scale", "*float32"}, {"base", "*int16"}, {"unit", "*float32"}, {"ldbase", "int"}, {"codes", "*uint32"}, {"inv", "*float32"}}, "")
 	accp, rows, stride, scale, base, ldbase, codes, inv := gp(0), gp(10), gp(11), gp(12), gp(13), gp(14), gp(16), gp(17)
 	a.load("acc", accp)
 	a.load("panel", rB)
@@ -32,7 +32,17 @@ func genResidual(a *asm) {
 			a.op("MOVWU.P 4(%v), R8", codes)
 			a.op("MUL %v, R8, R8", ldbase)
 			a.op("ADD %v, R8, R8", base)
-			a.op("VLD1 (R8), [V16.S4, V17.S4, V18.S4, V19.S4]")
+			a.op("VLD1 (R8), [V18.H8, V19.H8]")
+			a.v2(sxtl, 16, 18)
+			a.v2(sxtl2, 17, 18)
+			a.v2(sxtl, 18, 19)
+			a.v2(sxtl2, 19, 19)
+			a.load("unit", 8)
+			for c := range 4 {
+				a.loadVec(8, 16*c, 25)
+				a.v2(scvtf, vec(16+c), vec(16+c))
+				a.v3(fmulV, vec(16+c), vec(16+c), 25)
+			}
 			a.op("FMOVS.P 4(%v), F24", inv)
 			for c := range 4 {
 				v := acc(r, c)
