@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // lowShape returns the rows and columns of the register tile of products of less than 32 bits.
 func lowShape(wide bool) (rows, cols int) {
 	if wide {
@@ -45,6 +47,10 @@ func gemmInt8(l isa, p *PackedInt8, c []float32, ldc int, x *Rows, e *Epilogue) 
 				tmp[i] = s * e.Scale
 			}
 			rs = tmp[:rows]
+		}
+		// Rows as short as this go by faster than the memory brings them by itself.
+		if next := (r + 2*tall) * lda; at == 0 && units <= 64 && next < len(x.data) {
+			prefetchBytes(unsafe.Slice((*byte)(unsafe.Pointer(&x.data[next])), 4*min(tall*lda, len(x.data)-next)))
 		}
 		if dot {
 			gemmTileInt8AVX512(rows, &x.data[r*lda], 4*lda, b, units, ct, 4*ld, cols, &x.zero[r], &rs[0], &p.sum[at], &p.scale[at], bias, add, 4*e.LdAdd)
