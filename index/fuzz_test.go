@@ -140,6 +140,7 @@ func seal(b []byte) []byte {
 func exercise(t testing.TB, f *segFile) {
 	s := &Segment{f: f}
 	for ord := range uint32(min(s.NumDocs(), 1000)) {
+		s.Prefetch(ord)
 		codes, err := s.Codes(nil, ord)
 		requireTyped(t, err)
 		for _, c := range codes {
@@ -166,6 +167,7 @@ func exercise(t testing.TB, f *segFile) {
 	var list []uint32
 	var err error
 	for c := range min(f.toc.k+1, 1000) {
+		s.PrefetchPostings(c)
 		list, err = s.Postings(list, c)
 		requireTyped(t, err)
 		for i, o := range list {

@@ -182,6 +182,21 @@ func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error
 	return nil, s.f.corrupt(secPostings, from+uint64(bad), fmt.Sprintf("an ordinal below %d", s.f.toc.docs), fmt.Sprintf("%d+%d", next, v))
 }
 
+// PrefetchPostings asks the memory for what Postings will read of a centroid's list.
+func (s *Segment) PrefetchPostings(centroid uint32) {
+	f := s.f
+	at, ok, err := f.centroid(centroid)
+	if err != nil || !ok { // Postings will say what is wrong
+		return
+	}
+	if w := uint(f.secs[secPostOffs].width); w > 0 {
+		offs, p := f.data[f.secs[secPostOffs].off:], &f.secs[secPostings]
+		if from, to := packedAt(offs, at, w), packedAt(offs, at+1, w); from < to && to <= p.len {
+			kernel.Prefetch(f.data[p.off+from : p.off+to])
+		}
+	}
+}
+
 // ID gives a document's external id.
 func (s *Segment) ID(ord uint32) (_ string, err error) {
 	defer s.f.catch(debug.SetPanicOnFault(true), &err)

@@ -18,10 +18,14 @@ import (
 // Documents are taken in blocks whose rows fit into a core's cache.
 
 const (
-	// blockBytes is the size of a block's rows.
-	blockBytes = 512 << 10
+	// blockBytes is the most of a block's rows, and partBytes the least of blocks that workers share: every block has to
+	// look for its part of every list.
+	blockBytes = 768 << 10
+	partBytes  = 128 << 10
 	// listChunk is how many posting lists a task reads.
 	listChunk = 32
+	// listsAhead is how long before it is read a list is asked for.
+	listsAhead = 3
 	// maxBins bounds the histogram of a query's sums.
 	maxBins = 8192
 	// maxTies bounds how far stage 3 exceeds its shortlist for documents that tie with its last one: enough for
@@ -34,7 +38,6 @@ const (
 type gather struct {
 	chunks []listRun // per unit of the space and chunk of its probed centroids
 	per    int       // chunks per unit
-	block  int       // documents per block
 	blocks []docBlock
 	sums   []uint32 // per document of the space's units: the sum of its row
 	shift  uint     // a histogram's bin has so many bits of a sum less
@@ -96,7 +99,6 @@ func (st *state) gatherSpace(ctx context.Context, workers int) error {
 	start = time.Now()
 	defer since(&st.stats.InteractionTime, start)
 
-	g.block = max(blockBytes/st.lanes, 64)
 	g.blocks = g.blocks[:0]
 	total := 0
 	for place, u := range space.units {
@@ -104,8 +106,10 @@ func (st *state) gatherSpace(ctx context.Context, workers int) error {
 			continue
 		}
 		n := st.s.units[u].seg.NumDocs()
-		for first := 0; first < n; first += g.block {
-			b := docBlock{unit: u, place: place, first: first, n: min(g.block, n-first), sums: total}
+		// As many for each worker, if they are not too small.
+		size := max(min((n-1)/max(workers, 1)+1, blockBytes/st.lanes), partBytes/st.lanes, 64)
+		for first := 0; first < n; first += size {
+			b := docBlock{unit: u, place: place, first: first, n: min(size, n-first), sums: total}
 			g.blocks = append(g.blocks, b)
 			total += b.n
 		}
@@ -174,7 +178,11 @@ func (t *postingStage) run(_, task int) error {
 	}
 	seg := st.s.units[u].seg
 	at := task % g.per * listChunk
-	for _, c := range sp.probed[at:min(at+listChunk, len(sp.probed))] {
+	centroids, pub := sp.probed[at:min(at+listChunk, len(sp.probed))], st.s.units[u].pub
+	for i, c := range centroids {
+		if next := i + listsAhead; pub != nil && next < len(centroids) {
+			pub.PrefetchPostings(centroids[next])
+		}
 		// Behind the other lists, if there is room.
 		list, err := seg.Postings(run.ords[len(run.ords):], c)
 		if err != nil {
@@ -207,9 +215,7 @@ func (t *blockStage) run(worker, task int) error {
 			list := run.ords[from:to]
 			from = to
 			if !whole {
-				lo, _ := slices.BinarySearch(list, uint32(b.first))
-				n, _ := slices.BinarySearch(list[lo:], uint32(b.first+b.n))
-				list = list[lo : lo+n]
+				list = within(list, uint32(b.first), uint32(b.first+b.n))
 			}
 			kernel.RaiseU8(w.acc, lanes, uint32(b.first), list, sp.table[(i*listChunk+j)*lanes:])
 		}
@@ -229,4 +235,17 @@ func (t *blockStage) run(worker, task int) error {
 		w.hist[v>>g.shift]++
 	}
 	return nil
+}
+
+// within gives the part of an ascending list from one number up to another, which is not in it.
+func within(list []uint32, from, to uint32) []uint32 {
+	if len(list) > 0 && list[0] < from {
+		n, _ := slices.BinarySearch(list, from)
+		list = list[n:]
+	}
+	if n := len(list); n > 0 && list[n-1] >= to {
+		n, _ = slices.BinarySearch(list, to)
+		list = list[:n]
+	}
+	return list
 }
