@@ -13,7 +13,7 @@ const (
 	// minRanks is the least number of a token's best centroids that are collected, and creditGap the way from the
 	// last of them down to the token's credit, in lengths of the way from the best; see collectProbes.
 	minRanks  = 8
-	creditGap = 1
+	creditGap = .6
 	// maxSelectivity bounds how far a filter multiplies NProbe: the probes are needed to find allowed
 	// documents, but past this the lists of one token overlap with the other tokens' anyway.
 	maxSelectivity = 64
