@@ -46,18 +46,18 @@ type knobs struct {
 
 // defaultNDocs is the shortlist's length for k hits out of n documents with codebooks of the usual size. Measured
 // on 20,000 real passages at 4 bits, with vectors of a model that was not trained for late interaction (so that
-// centroids say little) and 32 probes: shortlists of 512, 1,024, 1,536 and 2,536 hold .875, .906, .918 and .932 of the
-// top 10 by the vectors before coding, of which coding leaves about .95. The need grows slowly with n.
+// centroids say little) and 32 probes: searches with shortlists of 512, 1,024, 1,536 and 2,536 find .867, .894, .910 and .925
+// of the top 10 by the vectors before coding; more than about .95 coding does not leave. The need grows slowly with n.
 func defaultNDocs(k, n int) float64 {
 	d := 1200 * math.Cbrt(float64(k)/10) * math.Sqrt(math.Sqrt(float64(n)/12000))
 	return max(min(d, 1<<16), 512, 4*float64(k))
 }
 
 // defaultPatience goes with shortlists of twice that length. With 2, 2.5, 2.75 and 3 a search for 10 of those passages
-// scores 410, 770, 1,020 and 1,310 documents in the mean, fewer in the median, and holds .849, .894, .911 and .918 of the
-// top 10; shortlists without it that hold as much have 470, 1,200, 1,690 and 2,100. With less than 3, a search of 35,000 synthetic
-// documents misses more than 3 in 100.
-const defaultPatience = 3
+// scores 450, 870, 1,120 and 1,370 documents in the mean, fewer in the median, and holds .868, .905, .918 and .922 of the
+// top 10; shortlists without it that hold as much have 512, 1,350, 1,900 and 2,100. With less, a search of 35,000 synthetic
+// documents comes close to missing 3 in 100.
+const defaultPatience = 2.75
 
 // coarseness says how much longer the shortlist must be than usual because a codebook has few centroids
 // for its tokens, and so tells documents apart badly: with half of the usual number 1.4 to 2 times.
@@ -69,7 +69,7 @@ func coarseness(tokens uint64, centroids int) float64 {
 // defaultNProbe is the number of centroids per query token. PLAID's own table (section 5.1 of the paper) has
 // 1, 2 and 4 for k = 10, 100 and 1000. Here posting lists carry the scores of stage 3 and are cheap: of 20,000 real
 // passages and their 16,384 centroids 32 probes read 53,000 postings in a tenth of the time that scoring 1,000 documents
-// takes, and with as many documents find .855 of the true top 10 where 8 probes find .82 and 64 find .864.
+// takes, and with as many documents find .894 of the true top 10 where 8 probes find .872 and 64 find .897.
 func defaultNProbe(k int) int {
 	switch {
 	case k <= 10:
