@@ -174,6 +174,9 @@ func (st *state) collectProbes(nprobe int) {
 	st.bits = grow(st.bits, words(k))
 	clear(st.bits)
 	sp.credit = grow(sp.credit, lanes)
+	for i := st.rows; i < lanes; i++ {
+		sp.credit[i] = float32(math.Inf(1)) // lanes beyond the query
+	}
 	var need []float32
 	if st.pl.threshold > 0 {
 		need = st.means(sp, space)
@@ -219,17 +222,8 @@ func (st *state) collectProbes(nprobe int) {
 	}
 	sp.table = grow(sp.table, len(sp.probed)*lanes)
 	for i, c := range sp.probed {
-		row, out := sp.base.Scores[int(c)*lanes:][:st.rows], sp.table[i*lanes:][:lanes]
-		scale := space.scale(c)
-		for j, v := range row {
-			out[j] = 0
-			// Not below the credit, but for rounding: one step at least, so that a document that was found has a sum above 0.
-			unit := sp.base.Unit[j] * scale
-			if d := float32(v)*unit - sp.credit[j]; d >= -unit {
-				out[j] = uint8(min(max(d, 0)*inv+1.5, 255))
-			}
-		}
-		clear(out[st.rows:])
+		// Not below the credit, but for rounding: one step at least, so that a document that was found has a sum above 0.
+		kernel.AboveU8(sp.table[i*lanes:][:lanes], sp.base.Scores[int(c)*lanes:], sp.base.Unit, sp.credit, space.scale(c), inv)
 	}
 }
 

@@ -244,6 +244,14 @@ func scanRows(l isa, hits []uint16, dst []int16, block []float32, lanes int, lim
 	}
 }
 
+func aboveU8(l isa, dst []uint8, row []int16, unit, credit []float32, scale, inv float32) {
+	if l < isaAVX512 {
+		aboveU8Generic(dst, row, unit, credit, scale, inv)
+		return
+	}
+	aboveU8AVX512(&dst[0], &row[0], &unit[0], &credit[0], len(dst), scale, inv)
+}
+
 // reachRows is reachRowsGeneric with the instructions of a level.
 func reachRows(l isa, found []uint8, scores []float32, lanes int, limits []float32) {
 	const most = 8 << 10

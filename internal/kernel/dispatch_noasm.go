@@ -36,6 +36,10 @@ func scanRows(_ isa, hits []uint16, dst []int16, block []float32, lanes int, lim
 	scanRowsGeneric(hits, dst, block, lanes, limits, factors, inverse)
 }
 
+func aboveU8(_ isa, dst []uint8, row []int16, unit, credit []float32, scale, inv float32) {
+	aboveU8Generic(dst, row, unit, credit, scale, inv)
+}
+
 func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float32) {
 	reachRowsGeneric(found, scores, lanes, limits)
 }

@@ -394,6 +394,77 @@ loop:
 	VZEROUPPER
 	RET
 
+// func aboveU8AVX512(dst *uint8, row *int16, unit *float32, credit *float32, lanes int, scale float32, inv float32)
+// Requires: AVX, AVX512F
+TEXT ·aboveU8AVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         row+8(FP), CX
+	MOVQ         unit+16(FP), DX
+	MOVQ         credit+24(FP), BX
+	MOVQ         lanes+32(FP), SI
+	VBROADCASTSS scale+40(FP), Z0
+	VBROADCASTSS inv+44(FP), Z1
+	VPXORD       Z2, Z2, Z2
+
+loop:
+	VMULPS       (DX), Z0, Z3
+	VPMOVSXWD    (CX), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VSUBPS       (BX), Z4, Z4
+	VSUBPS       Z3, Z2, Z3
+	VCMPPS       $0x1d, Z3, Z4, K1
+	VMAXPS       Z2, Z4, Z4
+	VMULPS       Z1, Z4, Z4
+	VADDPS       above_half<>+0(SB), Z4, Z4
+	VMINPS       above_most<>+0(SB), Z4, Z4
+	VCVTTPS2DQ.Z Z4, K1, Z4
+	VPMOVDB      Z4, (AX)
+	ADDQ         $0x10, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, SI
+	JNE          loop
+	VZEROUPPER
+	RET
+
+DATA above_half<>+0(SB)/4, $0x3fc00000
+DATA above_half<>+4(SB)/4, $0x3fc00000
+DATA above_half<>+8(SB)/4, $0x3fc00000
+DATA above_half<>+12(SB)/4, $0x3fc00000
+DATA above_half<>+16(SB)/4, $0x3fc00000
+DATA above_half<>+20(SB)/4, $0x3fc00000
+DATA above_half<>+24(SB)/4, $0x3fc00000
+DATA above_half<>+28(SB)/4, $0x3fc00000
+DATA above_half<>+32(SB)/4, $0x3fc00000
+DATA above_half<>+36(SB)/4, $0x3fc00000
+DATA above_half<>+40(SB)/4, $0x3fc00000
+DATA above_half<>+44(SB)/4, $0x3fc00000
+DATA above_half<>+48(SB)/4, $0x3fc00000
+DATA above_half<>+52(SB)/4, $0x3fc00000
+DATA above_half<>+56(SB)/4, $0x3fc00000
+DATA above_half<>+60(SB)/4, $0x3fc00000
+GLOBL above_half<>(SB), RODATA|NOPTR, $64
+
+DATA above_most<>+0(SB)/4, $0x437f0000
+DATA above_most<>+4(SB)/4, $0x437f0000
+DATA above_most<>+8(SB)/4, $0x437f0000
+DATA above_most<>+12(SB)/4, $0x437f0000
+DATA above_most<>+16(SB)/4, $0x437f0000
+DATA above_most<>+20(SB)/4, $0x437f0000
+DATA above_most<>+24(SB)/4, $0x437f0000
+DATA above_most<>+28(SB)/4, $0x437f0000
+DATA above_most<>+32(SB)/4, $0x437f0000
+DATA above_most<>+36(SB)/4, $0x437f0000
+DATA above_most<>+40(SB)/4, $0x437f0000
+DATA above_most<>+44(SB)/4, $0x437f0000
+DATA above_most<>+48(SB)/4, $0x437f0000
+DATA above_most<>+52(SB)/4, $0x437f0000
+DATA above_most<>+56(SB)/4, $0x437f0000
+DATA above_most<>+60(SB)/4, $0x437f0000
+GLOBL above_most<>(SB), RODATA|NOPTR, $64
+
 // func reachRows16AVX512(found *uint8, scores *float32, rows int, limit *float32)
 // Requires: AVX, AVX512F
 TEXT ·reachRows16AVX512(SB), NOSPLIT, $0-32

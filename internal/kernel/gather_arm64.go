@@ -28,6 +28,10 @@ func sumRowsU8(l isa, dst []uint32, acc []uint8, lanes int) {
 	}
 }
 
+func aboveU8(_ isa, dst []uint8, row []int16, unit, credit []float32, scale, inv float32) {
+	aboveU8Generic(dst, row, unit, credit, scale, inv)
+}
+
 func reachRows(_ isa, found []uint8, scores []float32, lanes int, limits []float32) {
 	reachRowsGeneric(found, scores, lanes, limits)
 }

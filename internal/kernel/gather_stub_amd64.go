@@ -51,6 +51,11 @@ func raise64AVX512(acc *uint8, stride int, row *uint8, ords *uint32, n int, firs
 //go:noescape
 func scanRowsAVX512(hits *uint16, dst *int16, block *float32, stride int, rows int, limit *float32, factor *float32, inverse *float32)
 
+// aboveU8AVX512 is AboveU8 for lanes > 0, a multiple of 16.
+//
+//go:noescape
+func aboveU8AVX512(dst *uint8, row *int16, unit *float32, credit *float32, lanes int, scale float32, inv float32)
+
 // reachRows16AVX512 sets a byte of found to 1 for each of rows > 0 rows of 16 scores that reaches a limit, and leaves the others.
 //
 //go:noescape

@@ -193,3 +193,48 @@ func TestReachRows(t *testing.T) {
 		}
 	}
 }
+
+func TestAboveU8(t *testing.T) {
+	r := rand.New(rand.NewPCG(63, 64))
+	for _, lanes := range []int{16, 32, 48, 160} {
+		for range 20 {
+			row, unit, credit := make([]int16, lanes), make([]float32, lanes), normals(r, lanes)
+			for i := range row {
+				row[i] = int16(r.IntN(1<<16) - 1<<15)
+				unit[i] = []float32{0, 1e-5, 3e-5, float32(math.Inf(1))}[r.IntN(8)*3/7]
+				switch r.IntN(6) {
+				case 0:
+					credit[i] = float32(row[i]) * float32(unit[i]*.75) // at the credit
+				case 1:
+					credit[i] = float32(math.Inf(1))
+				case 2:
+					credit[i] = float32(math.NaN())
+				}
+			}
+			const inv = 200
+			want := make([]uint8, lanes)
+			for i := range want {
+				u := unit[i] * .75
+				switch d := float32(float32(row[i])*u) - credit[i]; {
+				case d >= 0:
+					want[i] = uint8(min(float32(d*inv)+1.5, 255))
+				case d >= -u:
+					want[i] = 1
+				}
+			}
+			eachISA(t, func(t *testing.T, l isa) {
+				d, a, u, c := newGuard(t, lanes), newGuard(t, 2*lanes), newGuard(t, 4*lanes), newGuard(t, 4*lanes)
+				for _, after := range []bool{true, false} {
+					got := guarded(d, make([]uint8, lanes), after)
+					aboveU8At(l, got, guarded(a, row, after), guarded(u, unit, after), guarded(c, credit, after), .75, inv)
+					require.Equal(t, want, got)
+				}
+			})
+		}
+	}
+	for _, n := range [][4]int{{15, 16, 16, 16}, {16, 15, 16, 16}, {16, 16, 15, 16}, {16, 16, 16, 15}} {
+		require.Panics(t, func() {
+			AboveU8(make([]uint8, n[0]), make([]int16, n[1]), make([]float32, n[2]), make([]float32, n[3]), 1, 1)
+		})
+	}
+}

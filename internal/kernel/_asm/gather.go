@@ -17,6 +17,9 @@ func genGather(s isa) {
 		genRaise(s, 64)
 	}
 	genScan(s)
+	if s == avx512 {
+		genAbove()
+	}
 	genReach(s, 16)
 	genReach(s, 32)
 	genMaxU32(s)
@@ -171,6 +174,42 @@ func genScan(s isa) {
 	SHLQ(Imm(1), step)
 	ADDQ(Imm(4), factor)
 	DECQ(rows)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// genAbove writes the bytes of a row of 16-bit scores.
+func genAbove() {
+	s, name := avx512, "aboveU8AVX512"
+	TEXT(name, NOSPLIT, "func(dst *uint8, row *int16, unit *float32, credit *float32, lanes int, scale float32, inv float32)")
+	Pragma("noescape")
+	Doc(name + " is AboveU8 for lanes > 0, a multiple of 16.")
+	dst, row, unit, credit, lanes := load64("dst"), load64("row"), load64("unit"), load64("credit"), load64("lanes")
+	scale, inv, zero := s.v(), s.v(), s.v()
+	s.broadcast("scale", scale)
+	s.broadcast("inv", inv)
+	s.zero(zero)
+	Label("loop")
+	u, x, least, k := s.v(), s.v(), s.v(), K()
+	VMULPS(Mem{Base: unit}, scale, u)
+	VPMOVSXWD(Mem{Base: row}, x)
+	VCVTDQ2PS(x, x)
+	VMULPS(u, x, x)
+	VSUBPS(Mem{Base: credit}, x, x)
+	VSUBPS(u, zero, least)
+	VCMPPS(Imm(29), least, x, k) // greater or equal, ordered
+	VMAXPS(zero, x, x)
+	VMULPS(inv, x, x)
+	VADDPS(constF32("above_half", 1.5), x, x)
+	VMINPS(constF32("above_most", 255), x, x)
+	VCVTTPS2DQ_Z(x, k, x)
+	VPMOVDB(x, Mem{Base: dst})
+	ADDQ(Imm(16), dst)
+	ADDQ(Imm(32), row)
+	ADDQ(Imm(64), unit)
+	ADDQ(Imm(64), credit)
+	SUBQ(Imm(16), lanes)
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
