@@ -17,7 +17,8 @@ import (
 //	<q,v> (n-N) + b n + r s n,  and  |<q,v> (n-N)| <= |q| e / (n-e).
 //
 // b and r are sums of a rounding per dimension times a value that knows nothing of it, and so no wider than a normal
-// distribution of their variance. Two scores have to differ by contenderDeviations of that: one in 10^15 would be needed for
+// distribution of their variance. Where the compressed domain has larger scales than the codebook (see leastScale), <q,w> is off
+// by what |w| allows. Two scores have to differ by contenderDeviations of that: one in 10^15 would be needed for
 // a token to be missed, and it would have to be the document's best. What the maxima of both domains differ by shows whether
 // roundings are what they are taken for; where it is too much, everything is decoded. On 20,000 real passages at 4 bits,
 // the contenders are 20 of 125 tokens in the mean.
@@ -67,14 +68,15 @@ func (st *state) prepareErrors() {
 // a query token. It says no if that cannot be told, or if they are too many to be worth the trouble.
 func (st *state) contenders(w *worker, unit uint32, at, n int) bool {
 	u := &st.s.units[unit]
-	sp, cb := &st.spaces[u.space], st.s.spaces[u.space].cb
+	sp, space := &st.spaces[u.space], &st.s.spaces[u.space]
+	cb := space.cb
 	if len(sp.errors) == 0 || n < fewTokens {
 		return false
 	}
 	some := &w.some
 	codes, norms := w.codes[at:at+n], w.invNorms[at:at+n]
 	some.invNorms = append(some.invNorms[:0], norms...)
-	if scales := cb.Scales(); scales != nil {
+	if scales := space.scales; scales != nil {
 		kernel.ScaleAt(some.invNorms, scales, codes)
 	}
 	most, mostScaled := kernel.Largest(norms), kernel.Largest(some.invNorms)
@@ -86,10 +88,11 @@ func (st *state) contenders(w *worker, unit uint32, at, n int) bool {
 	}
 	w.margin = grow(w.margin, st.rows)
 	level, base := 2*float64(mostScaled)*float64(mostScaled), 2*float64(most)*float64(most)
-	float := float64(cb.Dim()) * 0x1p-22 * (1 + float64(cb.MaxNorm())*float64(most)) // float32's part
+	off += float64(cb.Dim()) * 0x1p-22 * (1 + float64(cb.MaxNorm())*float64(most)) // float32's part
+	off += space.raised * float64(most)
 	for i := range sp.errors {
 		e := &sp.errors[i]
-		m := contenderDeviations*math.Sqrt(level*e.level+base*e.base) + 2*e.norm*(off+float)
+		m := contenderDeviations*math.Sqrt(level*e.level+base*e.base) + 2*e.norm*off
 		if !(m < math.MaxFloat32/4) { // scores overflow
 			return false
 		}

@@ -135,7 +135,7 @@ func (st *state) compressed(w *worker, c *candidate, next []byte) error {
 	sp := &st.spaces[space]
 	w.tokens += len(w.codes)
 	// A centroid's scale s multiplies its residuals: (S + s*r)*n = (S/s + r)*(n*s).
-	if scales := st.s.spaces[space].cb.Scales(); scales != nil {
+	if scales := st.s.spaces[space].scales; scales != nil {
 		kernel.ScaleAt(w.invNorms, scales, w.codes)
 	}
 	if len(w.codes) <= compressedTokens {

@@ -1,6 +1,9 @@
 package plaid
 
 import (
+	"math"
+	"slices"
+
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/golbert/golbert/index"
@@ -41,16 +44,42 @@ type space struct {
 	units  []int
 	tokens uint64
 
+	scales     []float32 // of the compressed domain: the codebook's, but none below leastScale of their mean; nil when all are 1
+	raised     float64   // how far the scores of a query token of length 1 are off because of that, before norms, at most
 	inverse    []float32 // 1/scale of each centroid
 	steepest   float32   // the largest of them
 	coarseness float64   // see knobs.go
 }
 
+// leastScale bounds what one centroid can do to the scores of all others. The table of centroid scores, which are divided by
+// the scales, has one unit for all of them; a scale of nearly nothing, as of a centroid whose tokens are all the same, would
+// leave the others a few different values. With this bound they keep nine bits, and such a centroid's residuals, which are
+// next to nothing, count for up to a 64th of what others do.
+const leastScale = 1. / 64
+
 // newSpace prepares a codebook.
 func newSpace(cb *quant.Codebook) space {
-	sp := space{cb: cb, inverse: make([]float32, cb.K())}
+	sp := space{cb: cb, scales: cb.Scales(), inverse: make([]float32, cb.K())}
+	if sp.scales != nil {
+		sum := 0.
+		for _, v := range sp.scales {
+			sum += float64(v)
+		}
+		least := float32(leastScale * sum / float64(len(sp.scales)))
+		if v := slices.Min(sp.scales); v < least {
+			far := 0.
+			for _, w := range cb.Weights() {
+				far = max(far, math.Abs(float64(w)))
+			}
+			sp.raised = float64(least-v) * far * math.Sqrt(float64(cb.Dim()))
+			sp.scales = slices.Clone(sp.scales)
+			for i, v := range sp.scales {
+				sp.scales[i] = max(v, least)
+			}
+		}
+	}
 	for i := range sp.inverse {
-		sp.inverse[i] = 1 / cb.Scale(uint32(i))
+		sp.inverse[i] = 1 / sp.scale(uint32(i))
 		sp.steepest = max(sp.steepest, sp.inverse[i])
 	}
 	if n := cb.NBits(); n <= 8 && cb.Dim()*n%8 == 0 {
@@ -59,8 +88,13 @@ func newSpace(cb *quant.Codebook) space {
 	return sp
 }
 
-// scale is what the levels of a centroid's residuals are multiplied by.
-func (sp *space) scale(c uint32) float32 { return sp.cb.Scale(c) }
+// scale is what the levels of a centroid's residuals are multiplied by in the compressed domain.
+func (sp *space) scale(c uint32) float32 {
+	if sp.scales == nil {
+		return 1
+	}
+	return sp.scales[c]
+}
 
 // mask is the set of documents of one unit that a search may return.
 type mask struct {
