@@ -9,8 +9,8 @@ import (
 	"github.com/golbert/golbert/internal/kernel"
 )
 
-// Stage 1. The product of all centroids with the query tokens is made block by block, and kept in float32 for the
-// scores of stage 4. While a block lies in cache each token's best centroids are collected.
+// Stage 1. The product of all centroids with the query tokens is made block by block. While a block lies in cache each token's
+// best centroids are collected, and the scores are rounded to 16 bits, which is what stage 4 keeps of them.
 
 const (
 	// meanSample is how many centroids the mean score is estimated from.
@@ -108,22 +108,18 @@ func (st *state) prepareSpace(ranks int) {
 }
 
 // setUnits sets the units of the table of scores: the largest that a row can have, by Cauchy and Schwarz and with some room for
-// products of bytes, fills 16 bits.
+// products of bytes, fills 16 bits. It is not so small that its inverse is none, or 0.
 func (st *state) setUnits() {
 	sp, space := &st.spaces[st.cur], &st.s.spaces[st.cur]
-	dim, most := space.cb.Dim(), float64(space.cb.MaxNorm())*float64(space.steepest)
+	dim, most := space.cb.Dim(), min(float64(space.cb.MaxNorm())*float64(space.steepest), math.MaxFloat32)
 	sp.base.Unit, sp.inverse = grow(sp.base.Unit, st.lanes), grow(sp.inverse, st.lanes)
 	for j := range st.lanes {
 		square := 0.
 		for _, v := range sp.rot[j*dim:][:dim] {
 			square += float64(v) * float64(v)
 		}
-		unit := float32(min(1.05*math.Sqrt(square)*most, math.MaxFloat32) / math.MaxInt16)
-		inverse := 1 / unit
-		if !(inverse <= math.MaxFloat32) { // nothing but zeros, or as good as that
-			unit, inverse = 0, 0
-		}
-		sp.base.Unit[j], sp.inverse[j] = unit, inverse
+		unit := float32(max(min(1.05*math.Sqrt(square)*most, math.MaxFloat32)/math.MaxInt16, 0x1p-126))
+		sp.base.Unit[j], sp.inverse[j] = unit, 1/unit
 	}
 }
 
@@ -165,9 +161,9 @@ func (st *state) centroidBlock(worker, at, rows int) {
 //
 // A byte says how far a score lies above what the token is credited in a document of which no posting list of its own
 // was read. All lists of the token's nprobe best centroids were, so that is at most the score of the last one; the
-// credit lies as far below it as it lies below the best, because most such documents have nothing near. A byte of 0 is
-// no more than the credit, the best score of the token that stands out most is 255, and a step is the same for all
-// tokens, so that sums of bytes over tokens compare.
+// credit lies below it by creditGap times the way from there to the best, because most such documents have nothing near. A
+// byte of 0 is no more than the credit, the best score of the token that stands out most is 255, and a step is the same for
+// all tokens, so that sums of bytes over tokens compare.
 func (st *state) collectProbes(nprobe int) {
 	sp, space := &st.spaces[st.cur], &st.s.spaces[st.cur]
 	k, lanes := space.cb.K(), st.lanes

@@ -80,9 +80,8 @@ func TestContendersKeepScores(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, 2))
 				base := &st.spaces[0].base
 				for i := range base.Scores {
-					if unit := base.Unit[i%len(base.Unit)]; unit > 0 {
-						base.Scores[i] = int16(max(min(float64(base.Scores[i])+.3*r.NormFloat64()/float64(unit), 32767), -32767))
-					}
+					unit := float64(base.Unit[i%len(base.Unit)])
+					base.Scores[i] = int16(max(min(float64(base.Scores[i])+.3*r.NormFloat64()/unit, 32767), -32767))
 				}
 				count()
 				// Scores that overflow.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/quant"
 )
 
@@ -47,5 +48,30 @@ func TestLeastScale(t *testing.T) {
 		f, d := search(odd)
 		require.GreaterOrEqual(t, f, found-5, scale)
 		require.LessOrEqual(t, d, decoded+decoded/5, scale)
+	}
+}
+
+// TestTinyQueries searches with a query whose scores are at the end of what float32 has: the hits are the same.
+func TestTinyQueries(t *testing.T) {
+	const n, dim = 500, 16
+	c := newCorpus(97, dim, 40, .3)
+	docs := c.docs(n, 4, 8)
+	s := searcherOf(dim, newMemSegment(t, train(t, docs, 4, 64, 98), ids("d", n), docs))
+	for i := range 10 {
+		q := c.query(docs[i*49], 8)
+		want, err := s.Search(bg, q, 5, &Options{NProbe: 4, NDocs: 100})
+		require.NoError(t, err)
+		for _, f := range []float32{1e-20, 1e-33, 1e-35, 1e-36} {
+			tiny := maxsim.Matrix{Data: slices.Clone(q.Data), Rows: q.Rows, Dim: q.Dim}
+			for j := range tiny.Data {
+				tiny.Data[j] *= f
+			}
+			got, err := s.Search(bg, tiny, 5, &Options{NProbe: 4, NDocs: 100})
+			require.NoError(t, err)
+			require.Len(t, got, 5)
+			for j, h := range got {
+				require.Equal(t, want[j].ID, h.ID, "%d of query %d times %g", j, i, f)
+			}
+		}
 	}
 }
