@@ -98,7 +98,7 @@ func (sp *space) scale(c uint32) float32 {
 
 // mask is the set of documents of one unit that a search may return.
 type mask struct {
-	all  bool // every document; words is not set
+	all  bool // every document; docs is not set
 	n    int
 	docs []uint64
 }
