@@ -191,7 +191,9 @@ func (st *state) collectProbes(nprobe int) {
 			worst, best = min(worst, p.score()), max(best, p.score())
 		}
 		sp.credit[i] = worst - creditGap*(best-worst)
-		width = max(width, best-sp.credit[i])
+		if w := min(best-sp.credit[i], math.MaxFloat32); w > width { // not where scores overflow to NaN
+			width = w
+		}
 		if len(tops) > nprobe {
 			nthLargest(tops, nprobe)
 			tops = tops[:nprobe]
@@ -214,7 +216,7 @@ func (st *state) collectProbes(nprobe int) {
 	}
 	inv := float32(0)
 	if width > 0 {
-		inv = 254 / width
+		inv = min(254/width, math.MaxFloat32)
 	}
 	sp.table = grow(sp.table, len(sp.probed)*lanes)
 	for i, c := range sp.probed {

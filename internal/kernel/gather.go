@@ -108,9 +108,10 @@ func scanRowsGeneric(hits []uint16, dst []int16, block []float32, lanes int, lim
 	}
 }
 
-// AboveU8 makes bytes of a row of a Base: how far its scores, times scale, lie above the credits of their lanes, in steps of 1/inv.
-// A byte is 0 below the credit, and 1 at least from the credit on; what 16 bits round is let pass. The number of lanes is that of dst, a
-// multiple of 16. It panics when that is impossible or a slice is too short.
+// AboveU8 makes bytes of a row of a Base: how far its scores, times scale, lie above the credits of their lanes, in steps of
+// 1/inv. A byte is 0 below the credit, and 1 at least from the credit on; what 16 bits round is let pass. Where the number of
+// steps is NaN, as an infinity times an inv of 0, it is 255. The number of lanes is that of dst, a multiple of 16. It panics
+// when that is impossible or a slice is too short.
 func AboveU8(dst []uint8, row []int16, unit, credit []float32, scale, inv float32) {
 	aboveU8At(active, dst, row, unit, credit, scale, inv)
 }
@@ -131,7 +132,10 @@ func aboveU8Generic(dst []uint8, row []int16, unit, credit []float32, scale, inv
 		u := unit[j] * scale
 		// The conversions keep the compiler from fusing a product with a sum.
 		if d := float32(float32(row[j])*u) - credit[j]; d >= -u {
-			dst[j] = uint8(min(float32(max(d, 0)*inv)+1.5, 255))
+			dst[j] = 255
+			if x := float32(max(d, 0)*inv) + 1.5; x < 255 {
+				dst[j] = uint8(x)
+			}
 		}
 	}
 }

@@ -202,7 +202,7 @@ func TestReachRows(t *testing.T) {
 func TestAboveU8(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 64))
 	for _, lanes := range []int{16, 32, 48, 160} {
-		for range 20 {
+		for trial := range 20 {
 			row, unit, credit := make([]int16, lanes), make([]float32, lanes), normals(r, lanes)
 			for i := range row {
 				row[i] = int16(r.IntN(1<<16) - 1<<15)
@@ -216,13 +216,18 @@ func TestAboveU8(t *testing.T) {
 					credit[i] = float32(math.NaN())
 				}
 			}
-			const inv = 200
+			inv := []float32{200, 0, math.MaxFloat32, float32(math.Inf(1))}[max(trial-16, 0)]
 			want := make([]uint8, lanes)
 			for i := range want {
 				u := unit[i] * .75
 				switch d := float32(float32(row[i])*u) - credit[i]; {
 				case d >= 0:
-					want[i] = uint8(min(float32(d*inv)+1.5, 255))
+					x := float32(d*inv) + 1.5
+					if want[i] = 255; x < 255 {
+						want[i] = uint8(x)
+					}
+				case d >= -u && math.IsInf(float64(inv), 1):
+					want[i] = 255 // 0 times infinity
 				case d >= -u:
 					want[i] = 1
 				}
@@ -232,7 +237,7 @@ func TestAboveU8(t *testing.T) {
 				for _, after := range []bool{true, false} {
 					got := guarded(d, make([]uint8, lanes), after)
 					aboveU8At(l, got, guarded(a, row, after), guarded(u, unit, after), guarded(c, credit, after), .75, inv)
-					require.Equal(t, want, got)
+					require.Equal(t, want, got, "inverse %g", inv)
 				}
 			})
 		}
