@@ -187,18 +187,6 @@ func loadState(ctx context.Context, fsys vfs.FS, dir string, gen uint64, base *s
 
 // readWhole reads a file that the manifest names, and checks length and hash.
 func readWhole(fsys vfs.FS, dir, name string, length int64, sum string) ([]byte, error) {
-	b, err := readLength(fsys, dir, name, length)
-	if err != nil {
-		return nil, err
-	}
-	if got := sha256hex(b); got != sum {
-		return nil, &CorruptError{File: name, Section: "sha256", Offset: -1, Want: sum, Got: got}
-	}
-	return b, nil
-}
-
-// readLength is readWhole without the hash.
-func readLength(fsys vfs.FS, dir, name string, length int64) ([]byte, error) {
 	b, err := fsys.ReadFile(filepath.Join(dir, name), length)
 	if err != nil {
 		if size, serr := fsys.Size(filepath.Join(dir, name)); serr == nil && size > length {
@@ -208,6 +196,9 @@ func readLength(fsys vfs.FS, dir, name string, length int64) ([]byte, error) {
 	}
 	if int64(len(b)) != length {
 		return nil, &CorruptError{File: name, Section: "length", Offset: -1, Want: length, Got: len(b)}
+	}
+	if got := sha256hex(b); got != sum {
+		return nil, &CorruptError{File: name, Section: "sha256", Offset: -1, Want: sum, Got: got}
 	}
 	return b, nil
 }
