@@ -171,7 +171,7 @@ func (st *state) scoreShortlist(ctx context.Context, workers int) ([]Hit, error)
 		return st.endScoring(nil)
 	}
 	k := st.pl.exact
-	most, n := min(rescoreDocs(k), len(st.cands)), min(max(k+k/8+1, 8), len(st.cands))
+	most, n := min(rescoreDocs(k), len(st.cands)), min(max(k+1, 8), len(st.cands))
 	for i := range st.cands {
 		st.cands[i].sum = st.cands[i].approx
 	}
