@@ -22,7 +22,7 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 		if len(st.cands) >= want {
 			return nil
 		}
-		if nprobe >= st.maxK() {
+		if nprobe >= st.s.maxK() {
 			// Every list was read. What is missing has no tokens, or was pruned, or the scores overflowed to NaN,
 			// which is never among the best.
 			st.allCandidates()
@@ -30,8 +30,8 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 		}
 		// Too few: probe further, in strides, because each costs another pass over the centroids.
 		nprobe = max(saturatingMul(nprobe, 4), 64)
-		if nprobe > st.maxK()/4 {
-			nprobe = st.maxK()
+		if nprobe > st.s.maxK()/4 {
+			nprobe = st.s.maxK()
 		}
 		if err := st.group().scoreCentroids(ctx, workers, nprobe); err != nil {
 			return err
@@ -40,10 +40,10 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 }
 
 // maxK is the size of the largest codebook.
-func (st *state) maxK() int {
+func (s *Searcher) maxK() int {
 	k := 0
-	for i := range st.s.spaces {
-		k = max(k, st.s.spaces[i].cb.K())
+	for i := range s.spaces {
+		k = max(k, s.spaces[i].cb.K())
 	}
 	return k
 }

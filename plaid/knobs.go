@@ -70,15 +70,17 @@ func coarseness(tokens uint64, centroids int) float64 {
 // 1, 2 and 4 for k = 10, 100 and 1000. Here posting lists carry the scores of stage 3 and are cheap: of 20,000 real
 // passages and their 16,384 centroids 32 probes read 53,000 postings in a tenth of the time that scoring 1,000 documents
 // takes, and with as many documents find .894 of the true top 10 where 8 probes find .872 and 64 find .897.
-func defaultNProbe(k int) int {
+// They grow with the square root of larger codebooks, whose cells are smaller: of a million synthetic documents and 65,536
+// centroids, searches that score 4,200 documents find .76 of the top 10 with 32 probes and .86 with 64.
+func defaultNProbe(k, centroids int) int {
+	n := 128
 	switch {
 	case k <= 10:
-		return 32
+		n = 32
 	case k <= 100:
-		return 64
-	default:
-		return 128
+		n = 64
 	}
+	return int(float64(n) * math.Sqrt(max(float64(centroids)/(16<<10), 1)))
 }
 
 // resolve completes the options for a search of s; allowed counts the documents that the filter allows, per
@@ -99,7 +101,7 @@ func (s *Searcher) resolve(k int, o *Options, allowed, list []int) knobs {
 		kn.workers = runtime.GOMAXPROCS(0)
 	}
 	if kn.nprobe == 0 {
-		kn.nprobe = defaultNProbe(k)
+		kn.nprobe = defaultNProbe(k, s.maxK())
 	}
 	auto := o.NProbe == 0 && o.NDocs == 0 && o.Patience == 0
 	docs := o.NDocs

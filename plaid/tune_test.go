@@ -151,3 +151,11 @@ func TestTuneStores(t *testing.T) {
 	require.Empty(t, ix.Info().Tunings)
 	require.Len(t, snap.Tunings(), 2, "a snapshot stays what it was")
 }
+
+func TestDefaultNProbe(t *testing.T) {
+	for _, c := range []struct{ k, centroids, want int }{
+		{1, 1, 32}, {10, 16384, 32}, {11, 16384, 64}, {101, 100, 128}, {10, 65536, 64}, {100, 32768, 90}, {1000, 1 << 30, 32768},
+	} {
+		require.Equal(t, c.want, defaultNProbe(c.k, c.centroids), "k %d of %d centroids", c.k, c.centroids)
+	}
+}
