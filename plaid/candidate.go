@@ -22,7 +22,7 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 		if len(st.cands) >= want {
 			return nil
 		}
-		if nprobe >= st.s.maxK() {
+		if nprobe >= st.s.centroids {
 			// Every list was read. What is missing has no tokens, or was pruned, or the scores overflowed to NaN,
 			// which is never among the best.
 			st.allCandidates()
@@ -30,22 +30,13 @@ func (st *state) candidates(ctx context.Context, workers int) error {
 		}
 		// Too few: probe further, in strides, because each costs another pass over the centroids.
 		nprobe = max(saturatingMul(nprobe, 4), 64)
-		if nprobe > st.s.maxK()/4 {
-			nprobe = st.s.maxK()
+		if nprobe > st.s.centroids/4 {
+			nprobe = st.s.centroids
 		}
 		if err := st.group().scoreCentroids(ctx, workers, nprobe); err != nil {
 			return err
 		}
 	}
-}
-
-// maxK is the size of the largest codebook.
-func (s *Searcher) maxK() int {
-	k := 0
-	for i := range s.spaces {
-		k = max(k, s.spaces[i].cb.K())
-	}
-	return k
 }
 
 // allCandidates takes every allowed document.

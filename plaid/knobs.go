@@ -53,11 +53,11 @@ func defaultNDocs(k, n int) float64 {
 	return max(min(d, 1<<16), 512, 4*float64(k))
 }
 
-// defaultPatience goes with shortlists of twice that length. With 2, 2.5, 2.75 and 3 a search for 10 of those passages
-// scores 450, 870, 1,120 and 1,370 documents in the mean, fewer in the median, and holds .868, .905, .918 and .922 of the
-// top 10; shortlists without it that hold as much have 512, 1,350, 1,900 and 2,100. With less, a search of 35,000 synthetic
-// documents comes close to missing 3 in 100.
-const defaultPatience = 2.75
+// defaultPatience goes with shortlists of twice that length. With 2, 2.5, 2.9 and 3.25 a search for 10 of those passages
+// scores 420, 780, 1,140 and 1,460 documents in the mean, fewer in the median, and holds .865, .907, .919 and .926 of the
+// top 10; shortlists without it that hold as much have 510, 1,380, 1,920 and more than 2,100. With 2.75, a search of 35,000
+// synthetic documents misses 3 in 100.
+const defaultPatience = 2.9
 
 // coarseness says how much longer the shortlist must be than usual because a codebook has few centroids
 // for its tokens, and so tells documents apart badly: with half of the usual number 1.4 to 2 times.
@@ -67,18 +67,15 @@ func coarseness(tokens uint64, centroids int) float64 {
 }
 
 // defaultNProbe is the number of centroids per query token. PLAID's own table (section 5.1 of the paper) has
-// 1, 2 and 4 for k = 10, 100 and 1000. Here posting lists carry the scores of stage 3 and are cheap: of 20,000 real
-// passages and their 16,384 centroids 32 probes read 53,000 postings in a tenth of the time that scoring 1,000 documents
-// takes, and with as many documents find .894 of the true top 10 where 8 probes find .872 and 64 find .897.
-// They grow with the square root of larger codebooks, whose cells are smaller: of a million synthetic documents and 65,536
-// centroids, searches that score 4,200 documents find .76 of the top 10 with 32 probes and .86 with 64.
+// 1, 2 and 4 for k = 10, 100 and 1000. Here posting lists carry the scores of stage 3 and are cheap: 64 probes read 92,000 postings
+// of 20,000 real passages in a twentieth of the time that scoring 1,000 documents takes, and with as many documents find .897 of
+// the true top 10 where 8 probes find .872 and 32 find .894; of 100,000 synthetic documents, 32 and 64 find .877 and .898 with
+// 3,000 and 4,100 documents in equal time. They grow with the square root of larger codebooks, whose cells are smaller: of a
+// million synthetic documents and 65,536 centroids, 32 find .76 with 4,400 documents, 64 find .86 with 4,200.
 func defaultNProbe(k, centroids int) int {
-	n := 128
-	switch {
-	case k <= 10:
-		n = 32
-	case k <= 100:
-		n = 64
+	n := 64
+	if k > 100 {
+		n = 128
 	}
 	return int(float64(n) * math.Sqrt(max(float64(centroids)/(16<<10), 1)))
 }
@@ -101,7 +98,7 @@ func (s *Searcher) resolve(k int, o *Options, allowed, list []int) knobs {
 		kn.workers = runtime.GOMAXPROCS(0)
 	}
 	if kn.nprobe == 0 {
-		kn.nprobe = defaultNProbe(k, s.maxK())
+		kn.nprobe = defaultNProbe(k, s.centroids)
 	}
 	auto := o.NProbe == 0 && o.NDocs == 0 && o.Patience == 0
 	docs := o.NDocs

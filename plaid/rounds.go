@@ -12,6 +12,9 @@ import (
 // are first then. before are those that were scored already.
 func (st *state) scoreRounds(ctx context.Context, workers int, before, some []candidate) (int, error) {
 	var e expectation
+	if st.patience > 0 {
+		st.sortBySum(some)
+	}
 	for at := 0; at < len(some); {
 		n := len(some) - at
 		if st.patience > 0 {
@@ -19,7 +22,6 @@ func (st *state) scoreRounds(ctx context.Context, workers int, before, some []ca
 			if at == 0 {
 				n = min(len(some), firstRound(st.pl.exact))
 			}
-			st.bestFirst(some[at:], n)
 		}
 		st.round = some[at : at+n]
 		if err := parallel(ctx, workers, (n+compressedChunk-1)/compressedChunk, (*compressedStage)(st)); err != nil {
@@ -41,11 +43,7 @@ func (st *state) scoreRounds(ctx context.Context, workers int, before, some []ca
 		for i := range some[:at] {
 			st.values[len(before)+i] = some[i].approx
 		}
-		next := some[at].sum
-		for i := range some[at:] {
-			next = max(next, some[at+i].sum)
-		}
-		if len(st.values) >= st.pl.exact && e.most(next, st.patience) < float64(nthLargest(st.values, st.pl.exact)) {
+		if len(st.values) >= st.pl.exact && e.most(some[at].sum, st.patience) < float64(nthLargest(st.values, st.pl.exact)) {
 			return at, nil
 		}
 	}
@@ -84,6 +82,36 @@ func (e *expectation) most(x float32, deviations float32) float64 {
 	}
 	around := max(vy-slope*cov, 0)
 	return my + slope*(float64(x)-mx) + float64(deviations)*math.Sqrt(around)
+}
+
+// sortBySum sorts candidates by their sums, which are whole numbers, the largest first; equal ones keep their order.
+func (st *state) sortBySum(c []candidate) {
+	const digit = 11 // bits: two of them hold the sums of 16,000 tokens
+	largest := uint32(0)
+	for i := range c {
+		largest = max(largest, uint32(c[i].sum))
+	}
+	from, to := c, grow(st.rest, len(c))
+	st.rest = to
+	for shift := uint(0); largest>>shift > 0; shift += digit {
+		var at [1 << digit]uint32 // of the digit's values, descending
+		for i := range from {
+			at[^(uint32(from[i].sum)>>shift)&(1<<digit-1)]++
+		}
+		sum := uint32(0)
+		for i, n := range at {
+			at[i], sum = sum, sum+n
+		}
+		for i := range from {
+			d := ^(uint32(from[i].sum) >> shift) & (1<<digit - 1)
+			to[at[d]] = from[i]
+			at[d]++
+		}
+		from, to = to, from
+	}
+	if len(c) > 0 && &from[0] != &c[0] {
+		copy(c, from)
+	}
 }
 
 // bestFirst puts the n candidates of the largest sums first; of equal ones those that come first. It returns the last of

@@ -14,16 +14,17 @@ import (
 // Searcher searches one snapshot of an index. It is safe for any number of goroutines. It holds pooled
 // scratch memory but no files: the snapshot stays the caller's, and must be open when a search starts.
 type Searcher struct {
-	snap   *index.Snapshot // nil in tests on segments in memory
-	units  []unit
-	spaces []space
-	dim    int
-	live   int
-	shared int            // sharedValues; tests lower it
-	tuned  []index.Tuning // by ascending K
-	masks  []mask         // per unit: the live documents
-	pool   sync.Pool      // of *state
-	device DeviceIndex    // nil on the CPU
+	snap      *index.Snapshot // nil in tests on segments in memory
+	units     []unit
+	spaces    []space
+	dim       int
+	live      int
+	centroids int            // of the largest codebook
+	shared    int            // sharedValues; tests lower it
+	tuned     []index.Tuning // by ascending K
+	masks     []mask         // per unit: the live documents
+	pool      sync.Pool      // of *state
+	device    DeviceIndex    // nil on the CPU
 }
 
 // NewSearcher returns a Searcher over s. It reads the segments' deletions and nothing else, so it is
@@ -79,6 +80,7 @@ func newSearcher(units []unit, dim int) *Searcher {
 	for i := range s.spaces {
 		sp := &s.spaces[i]
 		sp.coarseness = coarseness(sp.tokens, sp.cb.K())
+		s.centroids = max(s.centroids, sp.cb.K())
 	}
 	return s
 }

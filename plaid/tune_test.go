@@ -1,9 +1,11 @@
 package plaid
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -154,8 +156,24 @@ func TestTuneStores(t *testing.T) {
 
 func TestDefaultNProbe(t *testing.T) {
 	for _, c := range []struct{ k, centroids, want int }{
-		{1, 1, 32}, {10, 16384, 32}, {11, 16384, 64}, {101, 100, 128}, {10, 65536, 64}, {100, 32768, 90}, {1000, 1 << 30, 32768},
+		{1, 1, 64}, {100, 16384, 64}, {101, 100, 128}, {10, 65536, 128}, {100, 32768, 90}, {1000, 1 << 30, 32768},
 	} {
 		require.Equal(t, c.want, defaultNProbe(c.k, c.centroids), "k %d of %d centroids", c.k, c.centroids)
+	}
+}
+
+func TestSortBySum(t *testing.T) {
+	r := rand.New(rand.NewPCG(81, 82))
+	for _, most := range []int{1, 100, 255 * 32, 255 * MaxQueryTokens} {
+		for _, n := range []int{0, 1, 2, 50, 3000} {
+			c := make([]candidate, n)
+			for i := range c {
+				c[i] = candidate{sum: float32(r.IntN(most + 1)), ord: uint32(i)}
+			}
+			want := slices.Clone(c)
+			slices.SortStableFunc(want, func(a, b candidate) int { return cmp.Compare(b.sum, a.sum) })
+			new(state).sortBySum(c)
+			require.Equal(t, want, c, "%d sums of up to %d", n, most)
+		}
 	}
 }
