@@ -90,6 +90,14 @@ func TestBuildAndOpen(t *testing.T) {
 	err := run(t.Context(), with("-case", "search", "-bits", "4", "-index", dir), &out, &out)
 	require.ErrorContains(t, err, "2 bits", "an index of something else")
 	require.ErrorContains(t, run(t.Context(), with("-case", "build", "-index", dir), &out, &out), "exists")
+
+	data := t.TempDir()
+	writeWorkload(t, data, newSynthetic(300, 16, 32, 20, 3))
+	args := []string{"-data", data, "-case", "search", "-bits", "2", "-points", "exhaustive", "-dim", "32", "-nq", "5"}
+	plain, fitted := lines(t, args...)[0], lines(t, append(args, "-fit")...)[0]
+	require.NotEqual(t, plain["recall100"], fitted["recall100"], "another codec")
+	require.Greater(t, fitted["recall100"], plain["recall100"].(float64)-.05)
+	require.ErrorContains(t, run(t.Context(), with("-case", "build", "-fit"), &out, &out), "all")
 }
 
 func TestScale(t *testing.T) {

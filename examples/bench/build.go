@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"github.com/golbert/golbert/colbert/maxsim"
 	"github.com/golbert/golbert/examples/internal/progress"
 	"github.com/golbert/golbert/index"
 )
@@ -41,7 +42,16 @@ func (b *bench) build(ctx context.Context, w *workload, dir string) (res built, 
 	defer func() { err = errors.Join(err, ix.Close()) }()
 	bar := b.bar(fmt.Sprintf("building, %d bits", b.bits), 2*w.docs)
 	defer bar.End()
+	var sample index.QuerySource
+	if b.fit {
+		others, err := w.others(b.queries)
+		if err != nil {
+			return built{}, err
+		}
+		sample = func(context.Context, []index.Document) (maxsim.Matrix, error) { return others, nil }
+	}
 	_, err = ix.Add(ctx, w.documents(ctx, 0, w.docs, strconv.Itoa, func(n int) { bar.Set(n) }), &index.AddOptions{
+		Queries: sample,
 		Progress: func(p index.Progress) {
 			switch p.Stage {
 			case "train":
@@ -60,6 +70,24 @@ func (b *bench) build(ctx context.Context, w *workload, dir string) (res built, 
 	res.peak = procStatus("VmHWM")
 	res.Info = ix.Info()
 	return res, nil
+}
+
+// others gives the vectors of the queries that are not measured when n are.
+func (w *workload) others(n int) (m maxsim.Matrix, err error) {
+	measured := map[int]bool{}
+	for _, i := range spread(len(w.queries), n) {
+		measured[i] = true
+	}
+	for i, q := range w.queries {
+		if !measured[i] {
+			m.Dim, m.Rows = q.Dim, m.Rows+q.Rows
+			m.Data = append(m.Data, q.Data...)
+		}
+	}
+	if m.Rows == 0 {
+		return m, fmt.Errorf("-fit: all %d queries are measured", len(w.queries))
+	}
+	return m, nil
 }
 
 func runBuild(ctx context.Context, b *bench) error {

@@ -45,6 +45,7 @@ type bench struct {
 	points    string
 	ids       bool
 	reads     bool
+	fit       bool
 	topk      int
 	exactHits int
 	queries   int
@@ -105,6 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fl.IntVar(&b.topk, "topk", 100, "hits per query")
 	fl.IntVar(&b.exactHits, "exact", 0, "how many of the first hits get exact scores; 0: all")
 	fl.BoolVar(&b.reads, "read", false, "read residuals instead of mapping them: less resident memory")
+	fl.BoolVar(&b.fit, "fit", false, "fit the codec of an index that is made to the queries that -nq leaves out")
 	fl.IntVar(&b.queries, "nq", 300, "queries, evenly spaced among those that there are")
 	fl.IntVar(&b.docs, "docs", 5000, "documents of the synthetic workload")
 	fl.IntVar(&b.doclen, "doclen", 32, "mean tokens per synthetic document")
