@@ -98,12 +98,7 @@ func (s *Segment) Prefetch(ord uint32) {
 	if n := &f.secs[secNorms]; b <= n.len && a < b {
 		kernel.Prefetch(f.data[n.off+a : n.off+b])
 	}
-	if w := uint(f.secs[secCodeOffs].width); w > 0 {
-		offs, c := f.data[f.secs[secCodeOffs].off:], &f.secs[secCodes]
-		if from, to := packedAt(offs, uint64(ord), w), packedAt(offs, uint64(ord)+1, w); from < to && to <= c.len {
-			kernel.Prefetch(f.data[c.off+from : c.off+to])
-		}
-	}
+	f.prefetchSpan(secCodeOffs, uint64(ord), secCodes)
 }
 
 // DistinctCodes appends to dst[:0] a document's centroids, ascending, each once.
@@ -184,16 +179,20 @@ func (s *Segment) Postings(dst []uint32, centroid uint32) (_ []uint32, err error
 
 // PrefetchPostings asks the memory for what Postings will read of a centroid's list.
 func (s *Segment) PrefetchPostings(centroid uint32) {
-	f := s.f
-	at, ok, err := f.centroid(centroid)
-	if err != nil || !ok { // Postings will say what is wrong
+	if at, ok, err := s.f.centroid(centroid); err == nil && ok { // else Postings will say what is wrong
+		s.f.prefetchSpan(secPostOffs, at, secPostings)
+	}
+}
+
+// prefetchSpan asks the memory for entry i of a section, as another section's offsets have it.
+func (f *segFile) prefetchSpan(offsets int, i uint64, of int) {
+	w := uint(f.secs[offsets].width)
+	if w == 0 {
 		return
 	}
-	if w := uint(f.secs[secPostOffs].width); w > 0 {
-		offs, p := f.data[f.secs[secPostOffs].off:], &f.secs[secPostings]
-		if from, to := packedAt(offs, at, w), packedAt(offs, at+1, w); from < to && to <= p.len {
-			kernel.Prefetch(f.data[p.off+from : p.off+to])
-		}
+	offs, sec := f.data[f.secs[offsets].off:], &f.secs[of]
+	if from, to := packedAt(offs, i, w), packedAt(offs, i+1, w); from < to && to <= sec.len {
+		kernel.Prefetch(f.data[sec.off+from : sec.off+to])
 	}
 }
 
