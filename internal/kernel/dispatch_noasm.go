@@ -2,9 +2,6 @@
 
 package kernel
 
-// maxStream is how many values are read at a time where there is no assembly.
-const maxStream = 64 << 10
-
 // Without assembly every level is the generic one.
 
 func maxPanel(_ isa, acc *[panelCols]float32, panel []float32, w int, doc []float32, rows, dim int) {

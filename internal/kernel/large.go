@@ -25,10 +25,16 @@ func LargeUnset[T uint8 | uint16 | int16 | uint32 | float32](n int) []T {
 	if n < largePage/size {
 		return make([]T, n)
 	}
-	b := unset(n*size + largePage)
-	b = b[-uintptr(unsafe.Pointer(unsafe.SliceData(b)))%largePage:]
-	adviseLarge(b[:n*size/largePage*largePage])
+	b := inLargePages(unset(n*size + largePage))
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+// inLargePages gives all but largePage bytes of b, from the start of a large page on, and asks for such.
+func inLargePages(b []byte) []byte {
+	off := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % largePage
+	b = b[off:][:len(b)-largePage]
+	adviseLarge(b[:len(b)/largePage*largePage])
+	return b
 }
 
 // unset gives n bytes, some pages at least, that hold anything: make clears them, page by page and so before anybody can ask

@@ -10,20 +10,24 @@ import (
 
 func TestLarge(t *testing.T) {
 	for _, n := range []int{0, 1, 1000, largePage/4 - 1, largePage / 4, largePage/4 + 1, 3*largePage/4 + 5} {
-		b := Large[float32](n)
-		require.Len(t, b, n)
-		if n >= largePage/4 {
-			require.Zero(t, uintptr(unsafe.Pointer(&b[0]))%largePage)
-		}
-		sum := float32(0)
-		for i, v := range b {
-			sum += v
-			b[i] = 1
-		}
-		require.Zero(t, sum)
-		require.Equal(t, n, cap(b))
+		requireFresh(t, Large[float32](n), n)
 	}
 	require.Len(t, Large[uint8](largePage+3), largePage+3)
+}
+
+// requireFresh looks for n zeros, in large pages if they fill one, and sets them.
+func requireFresh(t *testing.T, v []float32, n int) {
+	require.Len(t, v, n)
+	require.Equal(t, n, cap(v))
+	if n >= largePage/4 {
+		require.Zero(t, uintptr(unsafe.Pointer(&v[0]))%largePage)
+	}
+	sum := float32(0)
+	for i, x := range v {
+		sum += x
+		v[i] = 1
+	}
+	require.Zero(t, sum)
 }
 
 // TestLargeUnset makes and drops tables, so that memory is used again: zeros are zeros then, too, and what a table holds is

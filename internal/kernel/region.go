@@ -12,14 +12,11 @@ type Region struct {
 
 // NewRegion makes a region of n values, all zero, in large pages like Large.
 func NewRegion(n int) *Region {
-	size := n * 4
-	b := mapAnonymous(size + largePage)
+	b := mapAnonymous(n*4 + largePage)
 	if b == nil {
 		return &Region{values: Large[float32](n)}
 	}
-	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % largePage)
-	adviseLarge(b[off : off+size/largePage*largePage])
-	return &Region{unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b[off:]))), n), b}
+	return &Region{unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(inLargePages(b)))), n), b}
 }
 
 // Values are all of the region, until Free.
