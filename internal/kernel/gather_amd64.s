@@ -120,6 +120,8 @@ TEXT ·scanRowsAVX2(SB), NOSPLIT, $0-64
 	VMOVUPS most16<>+0(SB), Y6
 	MOVQ    BX, DI
 	SHLQ    $0x02, DI
+	MOVQ    BX, R9
+	SHLQ    $0x01, R9
 	SHRQ    $0x04, BX
 	SHLQ    $0x01, BX
 
@@ -127,7 +129,7 @@ loop:
 	VBROADCASTSS (R8), Y4
 	VMOVUPS      (DX), Y7
 	VCMPPS       $0x1d, Y0, Y7, Y8
-	VMOVMSKPS    Y8, R9
+	VMOVMSKPS    Y8, R10
 	VMULPS       Y4, Y7, Y7
 	VMULPS       Y2, Y7, Y7
 	VMAXPS       Y5, Y7, Y7
@@ -135,9 +137,9 @@ loop:
 	VCVTPS2DQ    Y7, Y7
 	VMOVUPS      32(DX), Y8
 	VCMPPS       $0x1d, Y1, Y8, Y9
-	VMOVMSKPS    Y9, R10
-	SHLL         $0x08, R10
-	ORL          R10, R9
+	VMOVMSKPS    Y9, R11
+	SHLL         $0x08, R11
+	ORL          R11, R10
 	VMULPS       Y4, Y8, Y8
 	VMULPS       Y3, Y8, Y8
 	VMAXPS       Y5, Y8, Y8
@@ -146,12 +148,10 @@ loop:
 	VPACKSSDW    Y8, Y7, Y7
 	VPERMQ       $0xd8, Y7, Y7
 	VMOVDQU      Y7, (CX)
-	MOVW         R9, (AX)
+	MOVW         R10, (AX)
 	ADDQ         BX, AX
 	ADDQ         DI, DX
-	SHRQ         $0x01, DI
-	ADDQ         DI, CX
-	SHLQ         $0x01, DI
+	ADDQ         R9, CX
 	ADDQ         $0x04, R8
 	DECQ         SI
 	JNE          loop
@@ -368,6 +368,8 @@ TEXT ·scanRowsAVX512(SB), NOSPLIT, $0-64
 	VMOVUPS most16<>+0(SB), Z4
 	MOVQ    BX, DI
 	SHLQ    $0x02, DI
+	MOVQ    BX, R9
+	SHLQ    $0x01, R9
 	SHRQ    $0x04, BX
 	SHLQ    $0x01, BX
 
@@ -375,19 +377,17 @@ loop:
 	VBROADCASTSS (R8), Z2
 	VMOVUPS      (DX), Z5
 	VCMPPS       $0x1d, Z0, Z5, K1
-	KMOVW        K1, R9
+	KMOVW        K1, R10
 	VMULPS       Z2, Z5, Z5
 	VMULPS       Z1, Z5, Z5
 	VMAXPS       Z3, Z5, Z5
 	VMINPS       Z4, Z5, Z5
 	VCVTPS2DQ    Z5, Z5
 	VPMOVDW      Z5, (CX)
-	MOVW         R9, (AX)
+	MOVW         R10, (AX)
 	ADDQ         BX, AX
 	ADDQ         DI, DX
-	SHRQ         $0x01, DI
-	ADDQ         DI, CX
-	SHLQ         $0x01, DI
+	ADDQ         R9, CX
 	ADDQ         $0x04, R8
 	DECQ         SI
 	JNE          loop

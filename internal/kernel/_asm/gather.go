@@ -127,9 +127,11 @@ func genScan(s isa) {
 	least, most := s.v(), s.v()
 	VMOVUPS(constF32("least16", -math.MaxInt16), least)
 	VMOVUPS(constF32("most16", math.MaxInt16), most)
-	step := GP64()
+	step, half := GP64(), GP64()
 	MOVQ(stride, step)
 	SHLQ(Imm(2), step)
+	MOVQ(stride, half)
+	SHLQ(Imm(1), half)
 	SHRQ(Imm(4), stride) // hits has one value per 16 lanes
 	SHLQ(Imm(1), stride)
 	Label("loop")
@@ -169,9 +171,7 @@ func genScan(s isa) {
 	MOVW(bits.As16(), Mem{Base: hits})
 	ADDQ(stride, hits)
 	ADDQ(step, block)
-	SHRQ(Imm(1), step)
-	ADDQ(step, dst)
-	SHLQ(Imm(1), step)
+	ADDQ(half, dst)
 	ADDQ(Imm(4), factor)
 	DECQ(rows)
 	JNE(LabelRef("loop"))
@@ -273,6 +273,11 @@ func genMaxU32(s isa) {
 	s.stream("max", n, 1, []GPVirtual{x}, func(_, disp int, m *mask) {
 		VPMAXUD(s.get(x, disp, m), top, top)
 	})
+	s.returnLargest(top)
+}
+
+// returnLargest ends a function of one result with the largest of a register's lanes, as unsigned numbers.
+func (s isa) returnLargest(top VecVirtual) {
 	r := s.reduce(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
 	out := GP32()
 	VMOVD(r.AsX(), out)

@@ -175,12 +175,7 @@ func genUnpackFields(s isa) {
 		s.put(v, dst, 0, m)
 		ADDQ(Imm(uint64(s.width())), dst)
 	})
-	r := s.reduce(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
-	out := GP32()
-	VMOVD(r.AsX(), out)
-	Store(out, ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	s.returnLargest(top)
 }
 
 // genUnpackChosen writes the decoder of places in a table that lies in so many registers.
@@ -248,12 +243,7 @@ func genUnpackChosen(regs int) {
 		s.put(some[0], dst, 0, m)
 		ADDQ(Imm(64), dst)
 	})
-	r := s.reduce(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
-	out := GP32()
-	VMOVD(r.AsX(), out)
-	Store(out, ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	s.returnLargest(top)
 }
 
 // genScaleAt writes the products with what a table has for each value.
